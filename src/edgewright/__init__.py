@@ -1,0 +1,3 @@
+"""Plan, simulate and operate services at the network edge."""
+
+__version__ = "0.1.0"

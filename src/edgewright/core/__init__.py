@@ -1,0 +1,1 @@
+"""The nouns every capability shares: contracts, documents, the host-capacity ledger, errors."""

@@ -1,0 +1,116 @@
+"""Versioned files, read strictly: an unknown key, a wrong type, a NaN or a duplicate is an error that says where.
+
+A document is a frozen pydantic model whose first field is `format: Literal["edgewright.<capability>/<version>"]`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgewright.core.errors import InputError
+
+
+class Part(BaseModel):
+    """A piece of a document: frozen, no unknown keys, no coercion of text to numbers, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Document(Part):
+    """A whole file."""
+
+    format: str
+
+
+D = TypeVar("D", bound=Document)
+P = TypeVar("P", bound=BaseModel)
+
+
+def read(kind: type[D], path: str | Path) -> D:
+    """Read a JSON or YAML document. Raises InputError naming the file and the field."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("file", str(path), "a readable UTF-8 text file", source=str(path)) from error
+    return parse(kind, text, source=str(path), yaml_syntax=path.suffix in {".yaml", ".yml"})
+
+
+def parse(kind: type[D], text: str, *, source: str, yaml_syntax: bool = False) -> D:
+    """Parse the text of a document; `source` is named in errors."""
+    try:
+        if yaml_syntax:
+            data = yaml.load(text, Loader=_StrictYaml)  # noqa: S506  (a SafeLoader that refuses duplicate keys)
+        else:
+            data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except InputError as error:
+        raise error.at(source) from None
+    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        raise InputError("syntax", str(error), "valid YAML" if yaml_syntax else "valid JSON", source=source) from None
+    if not isinstance(data, Mapping):
+        raise InputError("document", data, "a mapping of fields", source=source)
+    expected = get_args(kind.model_fields["format"].annotation)
+    if data.get("format") not in expected:
+        raise InputError("format", data.get("format"), " or ".join(map(repr, expected)), source=source)
+    return validate(kind, data, source=source)
+
+
+def validate(kind: type[P], data: Any, *, source: str) -> P:
+    """Validate plain data against a model; every finding becomes one InputError, the first is raised."""
+    try:
+        # Plain data from JSON or YAML has lists where the model has tuples: validate it as JSON.
+        return kind.model_validate_json(json.dumps(data, allow_nan=False))
+    except ValidationError as error:
+        raise input_error(error, source) from None
+    except ValueError as error:
+        raise InputError("document", str(error), "finite numbers only", source=source) from None
+    except TypeError as error:
+        raise InputError("document", str(error), "text, numbers, lists and mappings only", source=source) from None
+
+
+def input_error(error: ValidationError, source: str | None) -> InputError:
+    """The first finding of a pydantic error in our words."""
+    first = error.errors(include_url=False)[0]
+    cause = (first.get("ctx") or {}).get("error")
+    field = ".".join(str(part) for part in first["loc"]) or "document"
+    if isinstance(cause, InputError):
+        inside = f"{field}.{cause.field}" if field != "document" else cause.field
+        return InputError(inside, cause.given, cause.allowed, source=source)
+    allowed = {"extra_forbidden": "no such key", "missing": "this key is required"}.get(
+        first["type"], first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    )
+    given = "nothing" if first["type"] == "missing" else first["input"]
+    return InputError(field, given, allowed, source=source)
+
+
+def unique(values: Iterable[str], field: str) -> None:
+    """Raise InputError at the first value that comes twice."""
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise InputError(field, value, "a name used once")
+        seen.add(value)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique((key for key, _ in pairs), "key")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> float:
+    raise InputError("number", name, "finite numbers only")
+
+
+class _StrictYaml(yaml.SafeLoader):
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        unique((str(key) for key in keys), "key")
+        return super().construct_mapping(node, deep=deep)
