@@ -1,0 +1,36 @@
+"""Scaling policies: rules, models, learned ones. `POLICIES` names them; a path to an exported `.npz` is one too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgewright.core.contracts import Policy
+from edgewright.core.errors import InputError
+from edgewright.core.registry import load
+from edgewright.scaling.model import Action, Scenario
+from edgewright.scaling.observation import Observation
+
+# name -> factory(scenario, **parameters) -> Policy
+POLICIES = {
+    "fixed": "edgewright.scaling.policies.fixed:fixed",
+    "threshold": "edgewright.scaling.policies.threshold:threshold",
+    "hpa": "edgewright.scaling.policies.hpa:hpa",
+    "vpa": "edgewright.scaling.policies.vpa:vpa",
+    "model": "edgewright.scaling.policies.model_based:model_based",
+    "dqn": "edgewright.scaling.policies.learned:dqn",
+    "ppo": "edgewright.scaling.policies.learned:ppo",
+}
+
+
+def make_policy(name: str, scenario: Scenario, **parameters: float) -> Policy[Observation, Action]:
+    """The policy of that name, or the learned one in that `.npz` file, for a scenario.
+
+    Raises InputError for an unknown name or a file that does not fit the scenario, with the reason.
+    """
+    if name in POLICIES:
+        policy: Policy[Observation, Action] = load(POLICIES[name])(scenario, **parameters)
+        return policy
+    if name.endswith(".npz") and Path(name).exists():
+        policy = load("edgewright.scaling.policies.learned:from_file")(scenario, Path(name), **parameters)
+        return policy
+    raise InputError("policy", name, f"one of {sorted(POLICIES)}, or the path of an exported .npz file")

@@ -1,0 +1,99 @@
+"""What a policy sees and how its answer becomes limits: written once, over `xp` (jax.numpy in the twin, numpy live).
+
+Shapes: A services, H frames of history, F features.
+Source of the reference features: NANCY D4.2, Table 5 (and the priorities that its public code adds).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edgewright.core.contracts import Array
+
+HISTORY = 6  # frames, one a second, as in the reference
+FRAME_SIZE = {"reference": 7, "slo": 15}
+Features = Literal["reference", "slo"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One control interval as seen from outside the services; each field is float[A] unless said otherwise.
+
+    Live fields come from the driver, simulated ones from a twin; the meaning is the same.
+    """
+
+    limit_cpu: Array  # limit in force during the interval, cores
+    usage_cpu: Array  # CPU used / interval, cores
+    throttled: Array  # share of CFS periods in which the service ran out of quota, 0..1
+    arrived_hz: Array  # requests that arrived, per second
+    backlog: Array  # requests still unanswered at the interval's end
+    response_mean_s: Array  # mean response time; 0 where no request ended
+    response_p95_s: Array
+    late: Array  # share of requests over the SLO's bound or failed, 0..1
+    failed: Array  # share of requests refused, timed out or answered with an error, 0..1
+    priority: Array
+    cpu_per_request_s: Array  # CPU of one request (scenario, or calibrated), s
+    min_cpu: Array
+    max_cpu: Array
+    slice_cpu: Array  # [] cores
+    slo_response_s: Array  # []
+    slo_late_allowed: Array  # [] share of late requests that the SLO allows
+    memory_bytes: Array | None = None
+    memory_limit_bytes: Array | None = None
+    oom_kills: Array | None = None  # since the last interval
+
+
+def frame(xp: Any, seen: Observation, features: Features, price: float | Array = 0.0) -> Array:
+    """One frame of features, float[A, F]; every feature is of order one.
+
+    `price` is what a core costs in the SLO reward; a policy trained over a range of prices obeys it.
+    """
+    highest = seen.max_cpu
+    utilization = seen.usage_cpu / seen.limit_cpu
+    available = (seen.slice_cpu - seen.limit_cpu.sum()) / highest
+    columns = [
+        seen.limit_cpu / highest,
+        seen.usage_cpu / highest,
+        available,
+        utilization,
+        _mean_of_others(xp, utilization),
+        seen.priority,
+        _mean_of_others(xp, seen.priority),
+    ]
+    if features == "slo":
+        demand = seen.arrived_hz * seen.cpu_per_request_s
+        bound = seen.slo_response_s
+        columns += [
+            demand / seen.limit_cpu,
+            demand / highest,
+            xp.minimum(seen.backlog * seen.cpu_per_request_s / seen.limit_cpu, 4.0),
+            seen.throttled,
+            xp.clip(xp.log2(xp.maximum(seen.response_mean_s, 1e-3) / bound) / 4.0, -1.5, 1.5),
+            seen.late,
+            seen.failed,
+            xp.zeros_like(seen.limit_cpu) + price,
+        ]
+    return xp.stack([xp.asarray(column, dtype=xp.float32) for column in columns], axis=-1)
+
+
+def push(xp: Any, history: Array, newest: Array) -> Array:
+    """Drop the oldest frame of history float[A, H, F] and append the newest float[A, F]."""
+    return xp.concatenate([history[:, 1:], newest[:, None]], axis=1)
+
+
+def first_history(xp: Any, newest: Array) -> Array:
+    """History at the start: the first frame repeated, float[A, H, F]."""
+    return xp.repeat(newest[:, None], HISTORY, axis=1)
+
+
+def flatten(history: Array) -> Array:
+    """float[A, H, F] -> float[A, H * F], oldest first."""
+    return history.reshape(history.shape[0], -1)
+
+
+def _mean_of_others(xp: Any, values: Array) -> Array:
+    count = values.shape[0]
+    if count == 1:
+        return xp.zeros_like(values)
+    return (values.sum() - values) / (count - 1)
