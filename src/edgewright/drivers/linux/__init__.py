@@ -1,0 +1,1 @@
+"""This Linux host: control groups and the services that run in them."""

@@ -1,0 +1,355 @@
+"""Services on this Linux host: processes in control groups of their own, which outlive a crash of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from edgewright.core.contracts import Outcome
+from edgewright.core.errors import InputError
+from edgewright.drivers.host import (
+    NAME_PATTERN,
+    Action,
+    Capacity,
+    HostError,
+    Limits,
+    ServiceSpec,
+    Usage,
+    check_specs,
+    unknown_service,
+)
+from edgewright.drivers.linux.cgroups import (
+    DEFAULT_PERIOD_US,
+    Group,
+    Refused,
+    enclosing_limits,
+    find_place,
+    groups_of,
+    remove_place,
+)
+from edgewright.drivers.linux.processes import Process, launch
+
+STATE_FORMAT = "edgewright.services/1"
+
+
+@dataclass
+class _Running:
+    spec: ServiceSpec
+    process: Process
+    limits: Limits  # last set with success, what a restart gets
+    restarts: int = 0
+
+
+class LinuxHost:
+    """Runs services as processes of this host.
+
+    `state` is a folder of ours: what runs (so that a later orchestrator can adopt it), one log file per service.
+    One orchestrator at a time holds it. `instance` names our parent group, `edgewright-<instance>`.
+    Raises cgroups.Unavailable where the host lets us make no groups.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        instance: str = "default",
+        *,
+        period_us: int = DEFAULT_PERIOD_US,
+        grace_s: float = 5.0,
+    ) -> None:
+        if not re.fullmatch(NAME_PATTERN, instance):
+            raise InputError("instance", instance, f"a name like {NAME_PATTERN}")
+        self._state, self._file = state, state / f"{instance}.json"
+        self._period_us, self._grace_s = period_us, grace_s
+        self._lock = threading.RLock()  # guards the table; each service's own lock guards what it does
+        self._service_locks: dict[str, threading.RLock] = {}
+        self._services: dict[str, _Running] = {}
+        self._closed = False
+        state.mkdir(parents=True, exist_ok=True)
+        self._held = (state / f"{instance}.lock").open("w")
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._held.close()
+            raise InputError("state", str(state), "a folder that no other orchestrator holds") from None
+        try:
+            self._place = find_place(f"edgewright-{instance}")
+            self._records: dict[str, dict[str, Any]] = self._read_state()
+        except BaseException:
+            self._held.close()
+            raise
+
+    # What there is
+
+    @property
+    def capacity(self) -> Capacity:
+        cpu, memory_bytes = enclosing_limits(self._place)
+        cores = float(len(os.sched_getaffinity(0)))
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return Capacity(min(cores, cpu or cores), min(total, memory_bytes or total))
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._services)
+
+    def log_file(self, name: str) -> Path:
+        """Standard output and error of the service, over all its starts."""
+        return self._state / f"{name}.log"
+
+    # Start and end
+
+    def start(self, spec: ServiceSpec, limits: Limits) -> int:
+        with self._of(spec.name, must_exist=False):
+            if spec.name in self._services:
+                raise InputError("name", spec.name, "a service that does not run yet")
+            group = Group(self._place, spec.name)
+            try:
+                self._clear(group)
+                group.create()
+                service = _Running(spec, self._launch(spec, limits), limits)
+            except (OSError, HostError) as error:
+                self._clear(group)
+                raise error if isinstance(error, HostError) else HostError(spec.name, str(error)) from error
+            self._put(spec.name, service)
+            return service.process.pid
+
+    def restart(self, name: str) -> int:
+        with self._of(name):
+            service = self._services[name]
+            self._end(service)
+            try:
+                process = self._launch(service.spec, service.limits)
+            except OSError as error:
+                raise HostError(name, str(error)) from error
+            service = replace(service, process=process, restarts=service.restarts + 1)
+            self._put(name, service)
+            return process.pid
+
+    def stop(self, name: str) -> None:
+        with self._of(name):
+            self._end(self._services[name])
+            self._clear(Group(self._place, name))
+            self._put(name, None)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        for name in self.services:  # all are asked at once, so that the graces do not add up
+            self._services[name].process.signal(signal.SIGTERM)
+        errors = []
+        for name in self.services:
+            try:
+                self.stop(name)
+            except (OSError, HostError) as error:
+                errors.append(str(error))
+        if not groups_of(self._place):
+            remove_place(self._place)
+            self._file.unlink(missing_ok=True)
+        self._held.close()
+        if errors:
+            raise HostError("close", "; ".join(errors))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # After a crash
+
+    def adopt(self, spec: ServiceSpec, limits: Limits | None = None) -> bool:
+        with self._of(spec.name, must_exist=False):
+            record = self._records.get(spec.name)
+            if record is None or spec.name in self._services:
+                return spec.name in self._services
+            process = Process(record["pid"], record["start_ticks"])
+            if not process.alive or tuple(record["command"]) != spec.command:
+                return False
+            if process.pid not in Group(self._place, spec.name).pids():
+                return False
+            old = Limits(record["cpu"], record["memory_bytes"])
+            self._put(spec.name, _Running(spec, process, old, record["restarts"]))
+            if limits is not None:
+                self.set_limits(spec.name, limits)
+            return True
+
+    def reconcile(self, specs: Iterable[ServiceSpec]) -> list[Action]:
+        wanted = check_specs(specs)
+        actions = []
+        for spec in wanted.values():
+            if spec.name not in self._services and self.adopt(spec):
+                actions.append(Action("adopted", spec.name, f"pid {self._services[spec.name].process.pid}"))
+        for name in sorted((groups_of(self._place) | set(self._records)) - set(self.services)):
+            with self._of(name, must_exist=False):
+                group = Group(self._place, name)
+                pids = group.pids()
+                for pid in pids:
+                    if process := Process.of(pid):
+                        process.signal(signal.SIGTERM)
+                deadline = time.monotonic() + self._grace_s
+                while group.pids() and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                self._clear(group)
+                detail = f"pids {sorted(pids)}" if pids else "nothing ran in it"
+                actions.append(Action("ended" if pids else "removed", name, detail))
+                self._put(name, None)
+        for name in sorted(set(self.services) - set(wanted)):
+            self.stop(name)
+            actions.append(Action("ended", name, "no longer wanted"))
+        return actions
+
+    # Watch and limit
+
+    def usage(self, name: str) -> Usage:
+        with self._of(name):
+            service, group = self._services[name], Group(self._place, name)
+            t_s = time.monotonic()
+            try:
+                counters = group.counters()
+                limits = Limits(group.cpu_limit() or self.capacity.cpu, group.memory_limit())
+            except OSError as error:
+                raise HostError(name, f"its control group: {error}") from error
+            alive = service.process.alive
+            return Usage(
+                t_s=t_s,
+                **asdict(counters),
+                alive=alive,
+                pid=service.process.pid if alive else None,
+                restarts=service.restarts,
+                limits=limits,
+            )
+
+    def set_limits(self, name: str, limits: Limits) -> Outcome:
+        with self._of(name):
+            service = self._services[name]
+            outcome = self._limit(Group(self._place, name), limits)
+            if outcome.done:
+                self._put(name, replace(service, limits=replace(service.limits, **outcome.done)))
+            return outcome
+
+    # Inside
+
+    def _limit(self, group: Group, limits: Limits) -> Outcome:
+        done: dict[str, Any] = {}
+        refused = {}
+        try:
+            group.set_cpu_limit(limits.cpu, self._period_us)
+            done["cpu"] = limits.cpu
+        except Refused as refusal:
+            refused["cpu"] = str(refusal)
+        try:
+            group.set_memory_limit(limits.memory_bytes)
+            done["memory_bytes"] = limits.memory_bytes
+        except Refused as refusal:
+            refused["memory_bytes"] = str(refusal)
+        return Outcome(done, refused)
+
+    def _launch(self, spec: ServiceSpec, limits: Limits) -> Process:
+        group = Group(self._place, spec.name)
+        try:
+            outcome = self._limit(group, limits)
+            if outcome.refused:
+                raise HostError(spec.name, "; ".join(outcome.refused.values()))
+            if spec.start_unthrottled:
+                group.set_cpu_limit(None, self._period_us)
+            process = launch(
+                spec.command,
+                environment=spec.environment,
+                working_directory=spec.working_directory,
+                log=self.log_file(spec.name),
+                join=[path / "cgroup.procs" for path in group.directories],
+            )
+            self._await_health(spec, process)
+            if spec.start_unthrottled:
+                group.set_cpu_limit(limits.cpu, self._period_us)
+            return process
+        except BaseException as error:
+            group.kill()
+            if isinstance(error, RuntimeError | Refused):
+                raise HostError(spec.name, str(error)) from error
+            raise
+
+    def _await_health(self, spec: ServiceSpec, process: Process) -> None:
+        deadline, reason = time.monotonic() + spec.start_timeout_s, ""
+        while spec.health_url is not None:
+            if not process.alive:
+                raise HostError(spec.name, f"ended while starting, see {self.log_file(spec.name)}")
+            try:
+                with urllib.request.urlopen(spec.health_url, timeout=2.0):  # noqa: S310
+                    return
+            except (OSError, urllib.error.URLError) as error:
+                reason = str(error)
+            if time.monotonic() > deadline:
+                raise HostError(spec.name, f"not healthy after {spec.start_timeout_s:g} s: {reason}")
+            time.sleep(0.05)
+
+    def _end(self, service: _Running) -> None:
+        service.process.signal(signal.SIGTERM)
+        service.process.wait(self._grace_s)
+        group = Group(self._place, service.spec.name)
+        if not group.kill():
+            raise HostError(service.spec.name, f"pids {sorted(group.pids())} do not end")
+
+    def _clear(self, group: Group) -> None:
+        if not group.kill():
+            raise HostError(group.name, f"pids {sorted(group.pids())} do not end")
+        group.remove()
+
+    @contextlib.contextmanager
+    def _of(self, name: str, *, must_exist: bool = True) -> Iterator[None]:
+        with self._lock:
+            if self._closed and not (must_exist and name in self._services):
+                raise HostError(name, "the host is closed")
+            if must_exist and name not in self._services:
+                raise unknown_service(name, self._services)
+            lock = self._service_locks.setdefault(name, threading.RLock())
+        with lock:
+            if must_exist and name not in self._services:
+                raise unknown_service(name, self._services)
+            yield
+
+    def _put(self, name: str, service: _Running | None) -> None:
+        """Change the table and its file; a crash in between leaves the old or the new file, never half of one."""
+        with self._lock:
+            if service is None:
+                self._services.pop(name, None)
+                self._records.pop(name, None)
+            else:
+                self._services[name] = service
+                self._records[name] = {
+                    **asdict(service.process),
+                    "command": list(service.spec.command),
+                    **asdict(service.limits),
+                    "restarts": service.restarts,
+                }
+            fresh = self._file.with_suffix(".new")
+            with fresh.open("w") as file:
+                json.dump({"format": STATE_FORMAT, "services": self._records}, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._file)
+
+    def _read_state(self) -> dict[str, dict[str, Any]]:
+        try:
+            data = json.loads(self._file.read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise InputError("state", str(error), "valid JSON", source=str(self._file)) from None
+        if data.get("format") != STATE_FORMAT:
+            raise InputError("format", data.get("format"), repr(STATE_FORMAT), source=str(self._file))
+        return dict(data["services"])
