@@ -54,9 +54,7 @@ def parse(kind: type[D], text: str, *, source: str, yaml_syntax: bool = False) -
     except InputError as error:
         raise error.at(source) from None
     except (yaml.YAMLError, json.JSONDecodeError) as error:
-        raise InputError(
-            "syntax", str(error), "valid YAML" if yaml_syntax else "valid JSON", source=source
-        ) from None
+        raise InputError("syntax", str(error), "valid YAML" if yaml_syntax else "valid JSON", source=source) from None
     if not isinstance(data, Mapping):
         raise InputError("document", data, "a mapping of fields", source=source)
     expected = get_args(kind.model_fields["format"].annotation)
@@ -75,9 +73,7 @@ def validate(kind: type[P], data: Any, *, source: str) -> P:
     except ValueError as error:
         raise InputError("document", str(error), "finite numbers only", source=source) from None
     except TypeError as error:
-        raise InputError(
-            "document", str(error), "text, numbers, lists and mappings only", source=source
-        ) from None
+        raise InputError("document", str(error), "text, numbers, lists and mappings only", source=source) from None
 
 
 def input_error(error: ValidationError, source: str | None) -> InputError:
@@ -115,6 +111,6 @@ def _no_constant(name: str) -> float:
 
 class _StrictYaml(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         unique((str(key) for key in keys), "key")
         return super().construct_mapping(node, deep=deep)

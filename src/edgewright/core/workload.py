@@ -94,9 +94,7 @@ class Load(Part):
     bursts: Bursts | None = None
 
 
-def rates(
-    load: Load, seconds: int, rng: np.random.Generator, *, folder: Path | None = None
-) -> NDArray[np.float64]:
+def rates(load: Load, seconds: int, rng: np.random.Generator, *, folder: Path | None = None) -> NDArray[np.float64]:
     """Rate of each second, float64[seconds], Hz. `folder` is where a trace's relative path starts."""
     t = np.arange(seconds, dtype=np.float64)
     rate = np.minimum(_shape(load.profile, t, folder), MAX_RATE_HZ)
@@ -119,7 +117,7 @@ def _shape(profile: Profile, t: NDArray[np.float64], folder: Path | None) -> NDA
         case Phases():
             ends = np.cumsum([phase.seconds for phase in profile.phases])
             index = np.searchsorted(ends, np.mod(t, ends[-1]), side="right")
-            return np.array([phase.rate_hz for phase in profile.phases])[index]
+            return np.take(np.array([phase.rate_hz for phase in profile.phases]), index)
         case Step():
             return np.where(t < profile.at_s, profile.before_hz, profile.after_hz)
         case Diurnal():
@@ -145,7 +143,7 @@ def _trace(profile: Trace, t: NDArray[np.float64], folder: Path | None) -> NDArr
         raise InputError("file", str(path), "a readable CSV file", source=str(path)) from error
     if not values:
         raise InputError("file", "no rows", "at least one row", source=str(path))
-    return np.array(values)[np.mod(t.astype(int), len(values))] * profile.scale
+    return np.take(np.array(values) * profile.scale, t.astype(int), mode="wrap")
 
 
 def _number(text: str | None, path: Path, line: int) -> float:

@@ -35,11 +35,7 @@ class ActionMap:
     def limits(self, xp: Any, raw: Array, seen: Observation, demand_cpu: Array) -> Array:
         """raw int[A] or float[A, 1], recent demand float[A] in cores -> wanted limits float[A], cores."""
         if self.kind == "reference":
-            change = (
-                (raw - 1) * REFERENCE_STEP_CPU
-                if self.discrete
-                else xp.clip(raw[:, 0], -1, 1) * REFERENCE_SPAN_CPU
-            )
+            change = (raw - 1) * REFERENCE_STEP_CPU if self.discrete else xp.clip(raw[:, 0], -1, 1) * REFERENCE_SPAN_CPU
             return seen.limit_cpu + change
         share = raw / (HEADROOM_LEVELS - 1) if self.discrete else (xp.clip(raw[:, 0], -1, 1) + 1) / 2
         ratio = HEADROOM_LOW * (HEADROOM_HIGH / HEADROOM_LOW) ** share
@@ -53,9 +49,7 @@ class ActionMap:
         if self.kind == "headroom":
             return xp.ones((count, HEADROOM_LEVELS), dtype=bool)
         left = seen.slice_cpu - seen.limit_cpu.sum()
-        up = (seen.limit_cpu + REFERENCE_STEP_CPU <= seen.max_cpu + 1e-6) & (
-            left >= REFERENCE_STEP_CPU - 1e-6
-        )
+        up = (seen.limit_cpu + REFERENCE_STEP_CPU <= seen.max_cpu + 1e-6) & (left >= REFERENCE_STEP_CPU - 1e-6)
         down = seen.limit_cpu - REFERENCE_STEP_CPU >= seen.min_cpu - 1e-6
         return xp.stack([down, xp.ones_like(up), up], axis=-1)
 
@@ -85,12 +79,7 @@ def explain(wanted: Any, allowed: Any, seen: Observation, hold_when_late: bool =
             notes.append("not a number: kept the old limit")
         elif abs(wish - got) < 5e-4:
             notes.append("allowed")
-        elif (
-            got > wish
-            and hold_when_late
-            and seen.late[i] > seen.slo_late_allowed
-            and got > before_capacity[i]
-        ):
+        elif got > wish and hold_when_late and seen.late[i] > seen.slo_late_allowed and got > before_capacity[i]:
             notes.append(f"held at {got:.3f}: the service misses its SLO ({seen.late[i]:.0%} late)")
         elif got < before_capacity[i] - 5e-4:
             notes.append(f"cut to {got:.3f}: the slice has {float(seen.slice_cpu):g} CPU")

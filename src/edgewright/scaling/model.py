@@ -153,9 +153,7 @@ class Scenario(Document):
             ("slice.memory_mb", sum(s.memory.initial_mb for s in self.services), self.slice.memory_mb),
         ):
             if wanted > have + 1e-9:
-                raise InputError(
-                    resource, have, f"at least the sum of the services' initial limits ({wanted:g})"
-                )
+                raise InputError(resource, have, f"at least the sum of the services' initial limits ({wanted:g})")
         return self
 
     @property
