@@ -22,11 +22,11 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 from edgewright.core.errors import InputError
-from edgewright.demo.radio import FLOOR_DBM, FloatArray, RadioWorld
+from edgewright.demo.radio import FloatArray, RadioWorld
 
 NEIGHBOURS = 8
 BOUND_QUANTILE = 0.9
-POINTS, MAX_POINTS = 60_000, 1_000_000
+PLACES, MEMBERS = 500, 18
 
 REQUESTS = Counter("localization_requests", "Requests by outcome", ["outcome"])
 INFERENCE = Histogram(
@@ -37,43 +37,52 @@ RECENT_BYTES = Gauge("localization_recent_fixes_bytes", "Memory held by the cach
 
 
 class Localizer:
-    """k nearest neighbours over a radio map, rss_dbm [N, A] at positions_m [N, 2], and a bound of its error.
+    """An ensemble of k-nearest-neighbour estimators, each over its own survey of PLACES places (bagging).
 
-    The Canberra distance weighs weak signals, and is bound by computation rather than memory: steady cost.
+    Small maps stay in the core's own cache: one large map costs two to three times more CPU after a pause than
+    in a tight loop, and a request's cost would hang on its neighbours.
     """
 
-    def __init__(self, rss_dbm: FloatArray, positions_m: FloatArray) -> None:
+    def __init__(self, world: RadioWorld, members: int, seed: int) -> None:
         from sklearn.neighbors import KNeighborsRegressor
 
-        self.points = len(positions_m)
-        self._positions_m = positions_m
-        self._model = KNeighborsRegressor(NEIGHBOURS, algorithm="brute", metric="canberra")
-        self._model.fit(rss_dbm - FLOOR_DBM, positions_m)
+        self._members = []
+        for member in range(members):
+            rss_dbm, positions_m = world.survey(PLACES, [seed, member])
+            model = KNeighborsRegressor(NEIGHBOURS, algorithm="brute", metric="manhattan")
+            self._members.append((model.fit(rss_dbm, positions_m), positions_m))
         self._scale = 1.0
+
+    @property
+    def members(self) -> int:
+        return len(self._members)
 
     def locate(self, rss_dbm: FloatArray) -> tuple[FloatArray, float]:
         """float64[A], dBm -> position [2], m, and the radius that holds the true one in 90 % of cases, m."""
-        distance, index = self._model.kneighbors(np.maximum(0.0, rss_dbm - FLOOR_DBM)[np.newaxis])
-        near_m = self._positions_m[index[0]]
-        weight = 1.0 / np.maximum(distance[0], 1e-9)
+        near_m, weight = np.empty((self.members, NEIGHBOURS, 2)), np.empty((self.members, NEIGHBOURS, 1))
+        for member, (model, positions_m) in enumerate(self._members):
+            distance, index = model.kneighbors(rss_dbm[np.newaxis])
+            near_m[member] = positions_m[index[0]]
+            weight[member, :, 0] = 1.0 / np.maximum(distance[0], 1e-9)
         weight /= weight.sum()
-        position_m = weight @ near_m
-        spread_m = math.sqrt(float(weight @ ((near_m - position_m) ** 2).sum(axis=1)))
+        position_m = (weight * near_m).sum(axis=(0, 1))
+        spread_m = math.sqrt(float((weight * (near_m - position_m) ** 2).sum()))
         return position_m, self._scale * spread_m
 
     def calibrate_bound(self, world: RadioWorld, seed: int, count: int = 60) -> None:
         """Scale the spread of the neighbours so that BOUND_QUANTILE of held-out errors stay below the bound."""
         self._scale = 1.0
         ratios = []
-        for rss_dbm, true_m in zip(*world.survey(count, seed), strict=True):
+        for rss_dbm, true_m in zip(*world.survey(count, [seed, 1_000_002]), strict=True):
             position_m, spread_m = self.locate(rss_dbm)
             ratios.append(math.dist(position_m, true_m) / spread_m)
         self._scale = float(np.quantile(ratios, BOUND_QUANTILE))
 
     def cpu_ms(self, queries: FloatArray) -> float:
-        """Median process CPU time of one inference, ms."""
+        """Median process CPU time of one inference, ms, with a pause before each as between real requests."""
         times = []
         for rss_dbm in queries:
+            time.sleep(0.005)
             start = time.process_time()
             self.locate(rss_dbm)
             times.append(time.process_time() - start)
@@ -81,26 +90,17 @@ class Localizer:
 
 
 def sized(world: RadioWorld, seed: int, cpu_ms: float) -> Localizer:
-    """A localizer whose map is as large as makes one inference cost `cpu_ms` of CPU on this host.
+    """A localizer with as many members as make one inference cost `cpu_ms` of CPU on this host.
 
-    Raises InputError where no map of 1,000 to MAX_POINTS places does.
+    Raises InputError where one member costs more, or a thousand cost less.
     """
-    queries, _ = world.survey(25, seed + 1)
-    sizes = [2_000, 20_000]
-    found = Localizer(*world.survey(sizes[0], seed))
-    found.cpu_ms(queries)  # the first calls load code
-    costs_ms = [found.cpu_ms(queries)]
-    for _ in range(3):
-        found = Localizer(*world.survey(sizes[-1], seed))
-        costs_ms.append(found.cpu_ms(queries))
-        if abs(costs_ms[-1] / cpu_ms - 1) < 0.03:
-            break
-        # The line through the smallest and the newest map; a large one leaves the caches, hence the rounds.
-        slope_ms = (costs_ms[-1] - costs_ms[0]) / (sizes[-1] - sizes[0])
-        sizes.append(int(sizes[-1] + (cpu_ms - costs_ms[-1]) / max(slope_ms, 1e-6)))
-        if not 1_000 <= sizes[-1] <= MAX_POINTS:
-            raise InputError("cpu-ms", cpu_ms, f"what a map of 1000 to {MAX_POINTS} places costs here")
-    return found
+    queries = world.survey(30, [seed, 1_000_001])[0]
+    sample = Localizer(world, 8, seed)
+    sample.cpu_ms(queries[:5])  # the first calls load code
+    members = round(cpu_ms / sample.cpu_ms(queries) * sample.members)
+    if not 1 <= members <= 1000:
+        raise InputError("cpu-ms", cpu_ms, "what 1 to 1000 members of the ensemble cost here")
+    return Localizer(world, members, seed)
 
 
 class RecentFixes:
@@ -200,7 +200,7 @@ class Service:
             self._recent.expire()
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", "map_points": self._localizer.points})
+        return web.json_response({"status": "ok", "members": self._localizer.members})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -223,8 +223,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the radio map")
     parser.add_argument("--access-points", type=_positive(int), default=48)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--points", type=_positive(int), help=f"size of the radio map (default {POINTS})")
-    size.add_argument("--cpu-ms", type=_positive(float), help="size the map so that an inference costs this much CPU")
+    size.add_argument("--members", type=_positive(int), help=f"of the ensemble (default {MEMBERS})")
+    size.add_argument("--cpu-ms", type=_positive(float), help="as many members as cost this much CPU per inference")
     parser.add_argument("--queue", type=_positive(int), default=100, help="requests that may wait; more get 503")
     parser.add_argument("--memory-per-request-kb", type=float, default=0.0, help="held for --memory-hold-s")
     parser.add_argument("--memory-hold-s", type=_positive(float), default=20.0)
@@ -239,12 +239,12 @@ def main() -> None:
         if options.cpu_ms is not None:
             localizer = sized(world, options.seed, options.cpu_ms)
         else:
-            localizer = Localizer(*world.survey(options.points or POINTS, options.seed))
+            localizer = Localizer(world, options.members or MEMBERS, options.seed)
     except InputError as error:
         parser.error(str(error))
-    localizer.calibrate_bound(world, options.seed + 2)
-    cpu_ms = localizer.cpu_ms(world.survey(15, options.seed + 3)[0])
-    print(f"map of {localizer.points} places, {cpu_ms:.2f} ms of CPU per inference", flush=True)
+    localizer.calibrate_bound(world, options.seed)
+    cpu_ms = localizer.cpu_ms(world.survey(20, [options.seed, 1_000_003])[0])
+    print(f"{localizer.members} members, {cpu_ms:.2f} ms of CPU per inference", flush=True)
     recent = RecentFixes(4 * round(options.memory_per_request_kb * 250), options.memory_hold_s)
     service = Service(localizer, options.access_points, options.queue, recent)
     web.run_app(

@@ -7,6 +7,7 @@ fading is drawn anew for each measurement.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,8 @@ class RadioWorld:
         heard = POWER_DBM - path_loss_db + rng.normal(0, FADING_DB, path_loss_db.shape)
         return np.maximum(FLOOR_DBM, heard)
 
-    def survey(self, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    def survey(self, count: int, seed: Sequence[int]) -> tuple[FloatArray, FloatArray]:
         """`count` measurements at uniform places -> rss_dbm [N, A], positions_m [N, 2]."""
-        rng = np.random.default_rng([seed, 1])
+        rng = np.random.default_rng([*seed, 1])
         positions_m = rng.uniform(0, AREA_M, (count, 2))
         return self.rss_dbm(positions_m, rng), positions_m
