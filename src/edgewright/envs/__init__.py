@@ -1,0 +1,1 @@
+"""Views of any twin for other libraries: Gymnasium, PettingZoo, stable-baselines3."""

@@ -1,0 +1,144 @@
+"""Checkpoints of a training run, written atomically, and the cache of compiled programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from edgewright import __version__
+from edgewright.core.errors import InputError
+
+if TYPE_CHECKING:
+    from edgewright.learning.training import Curve
+
+_FILE = "checkpoint.npz"
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs on disk, unless the user configured JAX's cache already.
+
+    `EDGEWRIGHT_JAX_CACHE` moves it from the user's cache folder, or disables it with `off`.
+    """
+    import jax
+
+    where = os.environ.get("EDGEWRIGHT_JAX_CACHE")
+    if where == "off" or jax.config.jax_compilation_cache_dir:
+        return
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    jax.config.update("jax_compilation_cache_dir", where or str(home / "edgewright" / "jax"))
+
+
+def identity(twin: Any, config: Any, seeds: tuple[int, ...], evaluate: Any, chunk_steps: int) -> dict[str, Any]:
+    """What two runs must share for one to go on with the other's checkpoint, as JSON-ready data."""
+    from edgewright.learning.config import as_dict
+
+    spec = twin.spec
+    return {
+        "format": "edgewright.checkpoint/1",
+        "edgewright": __version__,
+        "twin": spec.name,
+        "agents": list(spec.agents),
+        "observation_size": spec.observation_size,
+        "action": {"kind": type(spec.action).__name__, **asdict(spec.action)},
+        "horizon": spec.horizon,
+        "seeds": list(seeds),
+        "evaluate": None if evaluate is None else [evaluate.seed, evaluate.episodes],
+        "chunk_steps": chunk_steps,
+        **as_dict(config),
+    }
+
+
+def save(folder: Path, identity: dict[str, Any], tree: Any, curve: Curve) -> None:
+    import jax
+
+    leaves = {f"leaf{i}": _to_numpy(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+    told = {name: np.asarray(value) for name, value in vars(curve).items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    header = np.frombuffer(json.dumps(identity).encode(), np.uint8)
+    write_atomically(
+        folder / _FILE,
+        lambda file: np.savez(file, header=header, **leaves, **{f"curve_{k}": v for k, v in told.items()}),
+    )
+
+
+def load(folder: Path, identity: dict[str, Any], like: Any) -> tuple[Any, Curve] | None:
+    """What `save` wrote, or None where there is nothing. Raises InputError naming the first difference."""
+    import jax
+
+    from edgewright.learning.training import Curve
+
+    path = folder / _FILE
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        header = json.loads(arrays["header"].tobytes())
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError("checkpoint", str(error), "a checkpoint of this library", source=str(path)) from error
+    for field in {**identity, **header}:
+        if header.get(field) != identity.get(field):
+            raise InputError(
+                field, identity.get(field), f"{header.get(field)!r}, as in the checkpoint", source=str(path)
+            )
+    leaves, structure = jax.tree.flatten(like)
+    restored = []
+    for i, leaf in enumerate(leaves):
+        saved = arrays.get(f"leaf{i}")
+        if saved is None or saved.shape != _to_numpy(leaf).shape or saved.dtype != _to_numpy(leaf).dtype:
+            raise InputError("checkpoint", f"leaf {i}", "the arrays of this twin and configuration", source=str(path))
+        restored.append(_from_numpy(saved, leaf))
+    told = {k.removeprefix("curve_"): v for k, v in arrays.items() if k.startswith("curve_")}
+    curve = Curve(
+        rounds=int(told["rounds"]),
+        steps=[int(step) for step in told["steps"]],
+        training=list(told["training"]),
+        evaluation=list(told["evaluation"]),
+        loss=list(told["loss"]),
+        best=told["best"],
+        best_step=told["best_step"],
+    )
+    return jax.tree.unflatten(structure, restored), curve
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write beside the file, flush to disk, then replace it: a reader sees the old or the new, never half."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _to_numpy(leaf: Any) -> Any:
+    import jax
+
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _from_numpy(saved: Any, like: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    if _is_key(like):
+        return jax.random.wrap_key_data(jnp.asarray(saved), impl=jax.random.key_impl(like))
+    return jnp.asarray(saved)
+
+
+def _is_key(leaf: Any) -> bool:
+    import jax
+
+    return bool(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key))

@@ -1,0 +1,207 @@
+"""Running a trained policy with numpy alone (no JAX is imported here or below).
+
+A forward pass reuses its buffers: one `NumpyNetwork` belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.core.contracts import BoolArray, TwinSpec
+from edgewright.core.documents import read
+from edgewright.core.errors import InputError
+from edgewright.learning.card import BoxAction, Card, Network
+
+Floats = NDArray[np.float32]
+
+
+def load_network(path: str | Path, *, spec: TwinSpec | None = None) -> NumpyNetwork:
+    """Read `<path>.npz` and `<path>.json`, as `Training.export` wrote them.
+
+    spec: the twin it is to act in. Raises InputError naming what is missing or differs.
+    """
+    path = Path(path).with_suffix(".npz")
+    card = read(Card, path.with_suffix(".json"))
+    if spec is not None:
+        card.require(spec, source=str(path.with_suffix(".json")))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError("weights", str(error), "the .npz file beside the card", source=str(path)) from error
+    return NumpyNetwork(card, arrays, source=str(path))
+
+
+class NumpyNetwork:
+    """A policy's network: observation float32[A, O] -> values float32[A, n].
+
+    The values are Q-values (DQN, SARSA, tabular), logits (PPO, discrete) or the mean action before it is brought
+    into its bounds (PPO, Box: [A, D]). With shared parameters A is any number; otherwise that of the card.
+    """
+
+    def __init__(self, card: Card, arrays: dict[str, Any], *, source: str) -> None:
+        self.card = card
+        self.agents = None if card.share_parameters else len(card.agents)
+        self.networks = self.agents or 1
+        self._arrays, self._source = arrays, source
+        self._buffers: dict[int, list[Floats]] = {}
+        self.window = 1
+        self._table: _Table | None = None
+        if card.network is None:
+            self._table = _Table(card, self._take("table", None))
+            self.outputs = self._table.actions
+            return
+        network = Network(**card.network.model_dump())
+        self.network = network
+        self.window, self.outputs = network.window, network.outputs
+        self._activation = np.tanh if network.activation == "tanh" else _relu
+        widths = network.widths
+        self._layers = [
+            (self._take(f"network.layers.{i}.weight", (a, b)), self._take(f"network.layers.{i}.bias", (b,)))
+            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+        ]
+        if network.lstm:
+            gates = 4 * network.lstm
+            self._lstm = (
+                self._take("network.lstm.input", (network.observation_size, gates)),
+                self._take("network.lstm.recurrent", (network.lstm, gates)),
+                self._take("network.lstm.bias", (gates,)),
+            )
+        self._normaliser: tuple[Floats, Floats] | None = None
+        if "normaliser.mean" in arrays:
+            shape = (network.observation_size,)
+            mean, variance = self._take("normaliser.mean", shape), self._take("normaliser.variance", shape)
+            self._normaliser = (mean, 1.0 / np.sqrt(variance + np.float32(1e-8)))
+        expected = card.action.size if isinstance(card.action, BoxAction) else card.action.n
+        if network.outputs != expected:
+            raise InputError("network.outputs", network.outputs, f"{expected}, as the action has", source=source)
+        if network.observation_size != card.observation_size:
+            raise InputError(
+                "network.observation_size",
+                network.observation_size,
+                f"{card.observation_size}, as the card has",
+                source=source,
+            )
+
+    def values(self, observation: Any, memory: Floats | None = None) -> tuple[Floats, Floats | None]:
+        """-> values, memory for the next call (None for a window of 1). Start an episode with memory None."""
+        observation = np.asarray(observation, np.float32)
+        if observation.ndim != 2 or observation.shape[1] != self.card.observation_size:
+            raise InputError("observation", observation.shape, f"[agents, {self.card.observation_size}]")
+        agents = observation.shape[0]
+        if self.agents is not None and agents != self.agents:
+            raise InputError("observation", observation.shape, f"{self.agents} agents: {self.card.agents}")
+        if self._table is not None:
+            return self._table.values(observation), None
+        if self.window > 1:
+            before = np.zeros((agents, self.window, observation.shape[1]), np.float32) if memory is None else memory
+            memory = np.concatenate([before[:, 1:], observation[:, None]], axis=1)
+            x: Floats = memory
+        else:
+            memory, x = None, observation
+        if self._normaliser is not None:
+            mean, scale = self._normaliser
+            if self.networks > 1:
+                # One normaliser per agent, whatever the window.
+                mean, scale = (v.reshape(agents, *[1] * (x.ndim - 2), -1) for v in (mean, scale))
+            x = np.clip((x - mean) * scale, -10.0, 10.0)
+        if self.network.lstm:
+            x = self._recur(x)
+        x = self._forward(x.reshape(self.networks, -1, x.shape[-1] * (x.shape[1] if x.ndim == 3 else 1)), agents)
+        if self.network.dueling:
+            advantage = x[:, 1:]
+            return x[:, :1] + advantage - advantage.mean(-1, keepdims=True, dtype=np.float32), memory
+        return x.copy(), memory
+
+    def act(
+        self, observation: Any, mask: BoolArray | None = None, memory: Floats | None = None
+    ) -> tuple[NDArray[Any], Floats | None]:
+        """The greedy action, int64[A] or float32[A, D], and the memory. A masked action is never taken."""
+        values, memory = self.values(observation, memory)
+        action = self.card.action
+        if isinstance(action, BoxAction):
+            unit = np.tanh(values) if action.squash == "tanh" else np.clip(values, -1.0, 1.0)
+            half = np.float32((action.high - action.low) / 2)
+            return np.float32(action.low) + (unit + np.float32(1.0)) * half, memory
+        if mask is not None:
+            values[~np.asarray(mask, bool)] = -np.inf
+        return values.argmax(-1), memory
+
+    def _forward(self, x: Floats, agents: int) -> Floats:
+        """[G, K, in] -> [A, out], into buffers kept for this number of agents."""
+        buffers = self._buffers.get(agents)
+        if buffers is None:
+            shape = (self.networks, agents // self.networks)
+            buffers = [np.empty((*shape, w.shape[-1]), np.float32) for w, _ in self._layers]
+            if self.networks == 1:
+                buffers = [b[0] for b in buffers]
+            self._buffers[agents] = buffers
+        if self.networks == 1:
+            x = x[0]
+        last = len(buffers) - 1
+        for i, ((weight, bias), out) in enumerate(zip(self._layers, buffers, strict=True)):
+            np.matmul(x, weight, out=out)
+            out += bias
+            if i < last:
+                self._activation(out, out=out)
+            x = out
+        return x.reshape(agents, -1)
+
+    def _recur(self, window: Floats) -> Floats:
+        """[A, W, O] -> [A, units], the last hidden state"""
+        weight_in, weight, bias = self._lstm
+        agents = window.shape[0]
+        x = window.reshape(self.networks, -1, window.shape[-1])
+        gates = (x @ weight_in + bias).reshape(agents, self.window, -1)
+        hidden = cell = np.zeros((agents, self.network.lstm), np.float32)
+        for t in range(self.window):
+            recurrent = (hidden.reshape(self.networks, -1, hidden.shape[-1]) @ weight).reshape(agents, -1)
+            i, f, g, o = np.split(gates[:, t] + recurrent, 4, axis=-1)
+            cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(g)
+            hidden = _sigmoid(o) * np.tanh(cell)
+        return hidden
+
+    def _take(self, name: str, shape: tuple[int, ...] | None) -> Any:
+        """[networks, *shape], without the first axis where one network serves all; biases get a row axis."""
+        if name not in self._arrays:
+            raise InputError(name, "nothing", "an array of this name", source=self._source)
+        array = np.ascontiguousarray(self._arrays[name], np.float32)
+        if shape is not None and array.shape != (self.networks, *shape):
+            raise InputError(name, array.shape, f"{(self.networks, *shape)}, as the card says", source=self._source)
+        if not np.isfinite(array).all():
+            raise InputError(name, "NaN or infinity", "finite numbers", source=self._source)
+        if self.networks == 1:
+            return array[0]
+        return array[:, None, :] if shape is not None and len(shape) == 1 else array
+
+
+class _Table:
+    """Q-values by the bins an observation falls into."""
+
+    def __init__(self, card: Card, table: Any) -> None:
+        config = card.config
+        self.bins = np.asarray(config["bins"], np.int64)
+        self.low = np.asarray(config["low"], np.float32)
+        self.scale = (self.bins / (np.asarray(config["high"], np.float32) - self.low)).astype(np.float32)
+        self.strides = np.concatenate([np.cumprod(self.bins[::-1])[-2::-1], [1]])
+        self.table, self.actions = table, int(table.shape[-1])
+
+    def values(self, observation: Floats) -> Floats:
+        cells = np.clip(((observation - self.low) * self.scale).astype(np.int64), 0, self.bins - 1)
+        state = cells @ self.strides
+        found = self.table[state] if self.table.ndim == 2 else self.table[np.arange(len(state)), state]
+        return np.array(found)
+
+
+def _relu(x: Floats, out: Floats) -> Floats:
+    return np.maximum(x, 0.0, out=out)
+
+
+def _sigmoid(x: Floats) -> Floats:
+    half = np.float32(0.5)
+    return half * np.tanh(half * x) + half

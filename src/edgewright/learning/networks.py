@@ -1,0 +1,72 @@
+"""Networks as plain pytrees: multilayer perceptrons, an LSTM over a window, a dueling head.
+
+`Network` describes one (numpy is enough to read it); `initialise` and `forward` need JAX.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from edgewright.learning.card import Network
+
+Array = Any
+Parameters = Any
+
+
+def initialise(network: Network, key: Array, *, output_gain: float = 1.0) -> Parameters:
+    """Orthogonal weights (gain sqrt 2, `output_gain` at the end), zero biases, float32."""
+    keys = iter(jax.random.split(key, len(network.hidden) + 3))
+    parameters: dict[str, Any] = {}
+    if network.lstm:
+        units = network.lstm
+        bias = jnp.zeros(4 * units).at[units : 2 * units].set(1.0)  # remember, until told otherwise
+        parameters["lstm"] = {
+            "input": _orthogonal(next(keys), (network.observation_size, 4 * units), 1.0),
+            "recurrent": _orthogonal(next(keys), (units, 4 * units), 1.0),
+            "bias": bias,
+        }
+    widths = network.widths
+    layers = []
+    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        gain = output_gain if i == len(widths) - 2 else 2**0.5
+        layers.append({"weight": _orthogonal(next(keys), (fan_in, fan_out), gain), "bias": jnp.zeros(fan_out)})
+    parameters["layers"] = tuple(layers)
+    return parameters
+
+
+def forward(network: Network, parameters: Parameters, window: Array) -> Array:
+    """float32[..., W*O] (oldest observation first) -> float32[..., outputs]"""
+    x = _lstm(network, parameters["lstm"], window) if network.lstm else window
+    activation = jax.nn.relu if network.activation == "relu" else jnp.tanh
+    *hidden, last = parameters["layers"]
+    for layer in hidden:
+        x = activation(x @ layer["weight"] + layer["bias"])
+    x = x @ last["weight"] + last["bias"]
+    if network.dueling:
+        # Wang et al. 2016, eq. 9: Q = V + A - mean(A); V is the first output.
+        advantage = x[..., 1:]
+        x = x[..., :1] + advantage - advantage.mean(-1, keepdims=True)
+    return x
+
+
+def _lstm(network: Network, parameters: Parameters, window: Array) -> Array:
+    """The last hidden state, float32[..., units]; gates in the order input, forget, cell, output."""
+    steps = window.reshape(*window.shape[:-1], network.window, network.observation_size)
+    inputs = jnp.moveaxis(steps @ parameters["input"] + parameters["bias"], -2, 0)
+
+    def advance(memory: tuple[Array, Array], x: Array) -> tuple[tuple[Array, Array], None]:
+        hidden, cell = memory
+        i, f, g, o = jnp.split(x + hidden @ parameters["recurrent"], 4, axis=-1)
+        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return (jax.nn.sigmoid(o) * jnp.tanh(cell), cell), None
+
+    zeros = jnp.zeros((*window.shape[:-1], network.lstm))
+    (hidden, _), _ = jax.lax.scan(advance, (zeros, zeros), inputs)
+    return hidden
+
+
+def _orthogonal(key: Array, shape: tuple[int, int], gain: float) -> Array:
+    return jax.nn.initializers.orthogonal(gain)(key, shape, jnp.float32)
