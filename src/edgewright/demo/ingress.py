@@ -135,6 +135,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         self.change(self.target.load, 0)
+        self.bodies = self._draw_bodies()  # now, as the clock must not wait for them
 
     def change(self, load: Load, second: int) -> None:
         """A new profile, which starts at its own second 0 when ours is `second`."""
@@ -159,7 +160,7 @@ class Stream:
             yield self.second(second)
             second += 1
 
-    def bodies(self) -> list[bytes]:
+    def _draw_bodies(self) -> list[bytes]:
         request = self.target.request
         if isinstance(request, PlainRequest):
             return [request.body.encode()]
@@ -211,7 +212,7 @@ class Ingress:
                     group.create_task(self._stream(stream, session, group))
 
     async def _stream(self, stream: Stream, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
-        loop, name, bodies = asyncio.get_running_loop(), stream.target.name, stream.bodies()
+        loop, name, bodies = asyncio.get_running_loop(), stream.target.name, stream.bodies
         due, in_flight = self.metrics.arrivals.labels(name), self.metrics.in_flight.labels(name)
         rate, sent = self.metrics.rate.labels(name), 0
         for second, times in enumerate(stream.seconds()):
