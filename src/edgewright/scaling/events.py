@@ -1,0 +1,299 @@
+"""The reference twin: every request of every service, exactly, under a CFS quota (numba, float64).
+
+Model of one service: requests arrive open loop (Poisson), wait first-in first-out, and use one core while the
+service has quota left in the current CFS period; an unused quota expires (no burst). Time is relative to the
+start of the present interval. Response times are those of the requests that *end* in the interval, as a live
+probe sees them. Documentation of CFS bandwidth control: Linux, Documentation/scheduler/sched-bwc.rst.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from edgewright.core.contracts import FloatArray
+from edgewright.core.workload import arrivals, rates
+from edgewright.scaling.model import MB, Action, Scenario
+from edgewright.scaling.observation import Observation
+
+CFS_PERIOD_S = 0.01
+_EPS = 1e-12
+
+
+@njit(cache=True)
+def serve(
+    arrival_s: NDArray[np.float64],
+    left_s: NDArray[np.float64],
+    head: int,
+    new: int,
+    quota_s: float,
+    periods: int,
+    period_s: float,
+    queue_limit: int,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], int, float, int, int]:
+    """Serve one service for `periods` CFS periods.
+
+    `arrival_s`, `left_s`: float[n], arrival time (may be < 0: earlier intervals) and CPU still needed, in order.
+    Requests [0, new) already wait; [new, n) arrive now; `head` is the first unanswered one. `left_s` is updated.
+    Returns: finish float[n] (NaN: not yet), state int[n] (0 waits, 1 answered, 2 refused), new head, CPU used (s),
+    throttled periods, waiting at the end.
+    """
+    n = arrival_s.size
+    finish = np.full(n, np.nan)
+    state = np.zeros(n, dtype=np.int64)
+    waiting = new - head
+    incoming = new
+    used_total = 0.0
+    throttled = 0
+    for k in range(periods):
+        start = k * period_s
+        end = start + period_s
+        now = start
+        used = 0.0
+        while True:
+            while incoming < n and arrival_s[incoming] <= now + _EPS:
+                if waiting >= queue_limit:
+                    state[incoming] = 2
+                    finish[incoming] = arrival_s[incoming]
+                else:
+                    waiting += 1
+                incoming += 1
+            while head < incoming and state[head] != 0:
+                head += 1
+            next_arrival = arrival_s[incoming] if incoming < n else math.inf
+            if head >= incoming:  # idle
+                if next_arrival >= end:
+                    break
+                now = max(now, next_arrival)
+                continue
+            if quota_s - used <= _EPS:  # out of quota until the period ends
+                throttled += 1
+                if next_arrival >= end:
+                    break
+                while incoming < n and arrival_s[incoming] < end:
+                    if waiting >= queue_limit:
+                        state[incoming] = 2
+                        finish[incoming] = arrival_s[incoming]
+                    else:
+                        waiting += 1
+                    incoming += 1
+                break
+            run = min(left_s[head], quota_s - used, end - now, max(next_arrival - now, 0.0))
+            left_s[head] -= run
+            used += run
+            now += run
+            if left_s[head] <= _EPS:
+                state[head] = 1
+                finish[head] = now
+                waiting -= 1
+                head += 1
+            elif end - now <= _EPS:
+                break
+        used_total += used
+    while head < n and state[head] != 0:
+        head += 1
+    return finish, state, head, used_total, throttled, waiting
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one service did in an interval."""
+
+    cpu_s: float
+    throttled: float  # share of periods
+    throttled_periods: int
+    periods: int
+    arrived: int
+    refused: int
+    crashed: bool
+    failed: int  # refused, lost in a crash, or over the timeout
+    responses_s: FloatArray  # of all that ended, each at most the timeout; a failed one counts the timeout
+    waiting: int
+    memory_bytes: float
+    oom_kills: int
+
+
+@dataclass
+class _Queue:
+    arrival_s: FloatArray = field(default_factory=lambda: np.empty(0))
+    left_s: FloatArray = field(default_factory=lambda: np.empty(0))
+    down_s: float = 0.0
+
+
+class ServiceSimulation:
+    """The services of a scenario under given limits, request by request; same seed, same requests whatever the limits.
+
+    `rate_hz` float[A, T] overrides the scenario's load; `limit_cpu` is what `advance` is given.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int, *, rate_hz: FloatArray | None = None, folder: Any = None) -> None:
+        self.scenario = scenario
+        streams = np.random.SeedSequence(seed).spawn(3 * len(scenario.services))
+        self._work = [np.random.default_rng(s) for s in streams[0::3]]
+        self._fault = [np.random.default_rng(s) for s in streams[1::3]]
+        self._load = [np.random.default_rng(s) for s in streams[2::3]]
+        if rate_hz is None:
+            rate_hz = np.stack(
+                [
+                    rates(service.load, scenario.duration_s, rng, folder=folder)
+                    for service, rng in zip(scenario.services, self._load, strict=True)
+                ]
+            )
+        self.rate_hz = rate_hz
+        self.load_factor = np.ones(len(scenario.services))
+        self.time_s = 0.0
+        self._queues = [_Queue() for _ in scenario.services]
+        self._held: list[list[tuple[float, float]]] = [[] for _ in scenario.services]
+
+    def advance(self, dt_s: float, limit_cpu: FloatArray, memory_limit_bytes: FloatArray | None = None) -> list[Served]:
+        """Run for `dt_s` (a whole number of CFS periods) under limits float[A] in cores."""
+        memory = np.full(len(self._queues), np.inf) if memory_limit_bytes is None else memory_limit_bytes
+        served = [self._advance_one(i, dt_s, float(limit_cpu[i]), float(memory[i])) for i in range(len(self._queues))]
+        self.time_s += dt_s
+        return served
+
+    def _advance_one(self, index: int, dt_s: float, limit_cpu: float, memory_limit_bytes: float) -> Served:
+        behaviour, queue = self.scenario.services[index].behaviour, self._queues[index]
+        timeout_s = self.scenario.slo.timeout_s
+        periods = round(dt_s / CFS_PERIOD_S)
+        arrived = self._arrivals(index, dt_s)
+        sizes = _sizes(behaviour.cpu_ms / 1e3, behaviour.cpu_cv, arrived.size, self._work[index])
+        crash = self._fault[index].random() < -math.expm1(-behaviour.crash_per_hour * dt_s / 3600.0)
+        memory, oom = self._memory(index, dt_s, arrived.size, memory_limit_bytes)
+        if crash or oom:
+            queue.down_s = max(behaviour.restart_s, dt_s)
+            self._held[index].clear()
+        if queue.down_s > 1e-9:
+            lost = queue.arrival_s.size + arrived.size
+            queue.arrival_s, queue.left_s, queue.down_s = np.empty(0), np.empty(0), queue.down_s - dt_s
+            responses = np.full(lost, timeout_s)
+            return Served(
+                0.0,
+                0.0,
+                0,
+                periods,
+                arrived.size,
+                0,
+                bool(crash),
+                lost,
+                responses,
+                0,
+                behaviour.memory_base_mb * MB,
+                oom,
+            )
+        waiting = queue.arrival_s.size
+        arrival = np.concatenate([queue.arrival_s, arrived])
+        left = np.concatenate([queue.left_s, sizes])
+        quota_s = min(limit_cpu, 1.0) * CFS_PERIOD_S
+        finish, state, _, used, throttled, still = serve(
+            arrival, left, 0, waiting, quota_s, periods, CFS_PERIOD_S, behaviour.queue_limit
+        )
+        keep = state == 0
+        response = finish[state == 1] - arrival[state == 1] + behaviour.overhead_ms / 1e3
+        refused = int((state == 2).sum())
+        responses = np.concatenate([np.minimum(response, timeout_s), np.full(refused, timeout_s)])
+        failed = refused + int((response >= timeout_s).sum())
+        queue.arrival_s, queue.left_s = arrival[keep] - dt_s, left[keep]
+        return Served(
+            used,
+            throttled / periods,
+            throttled,
+            periods,
+            arrived.size,
+            refused,
+            False,
+            failed,
+            responses,
+            still,
+            memory,
+            0,
+        )
+
+    def _arrivals(self, index: int, dt_s: float) -> FloatArray:
+        start, end = self.time_s, self.time_s + dt_s
+        rate = self.rate_hz[index] * self.load_factor[index]
+        if start == int(start) and dt_s == 1.0:
+            return arrivals(rate[[int(start) % rate.size]], self._work[index])
+        seconds = np.arange(int(start), math.ceil(end - 1e-9))
+        drawn = arrivals(np.take(rate, seconds, mode="wrap"), self._work[index]) + seconds[0]
+        return drawn[(drawn >= start) & (drawn < end)] - start
+
+    def _memory(self, index: int, dt_s: float, arrived: int, limit_bytes: float) -> tuple[float, int]:
+        """Working set: a base plus what the requests of the last `memory_hold_s` hold; over the limit: killed."""
+        behaviour, held = self.scenario.services[index].behaviour, self._held[index]
+        now = self.time_s + dt_s
+        held.append((now, arrived * behaviour.memory_per_request_kb * 1e3))
+        while held and held[0][0] < now - behaviour.memory_hold_s:
+            held.pop(0)
+        wanted = behaviour.memory_base_mb * MB + sum(amount for _, amount in held)
+        return min(wanted, limit_bytes), int(wanted > limit_bytes)
+
+
+def _sizes(mean_s: float, cv: float, count: int, rng: np.random.Generator) -> FloatArray:
+    """CPU time of requests, s: log-normal with that mean and coefficient of variation."""
+    if cv == 0:
+        return np.full(count, mean_s)
+    sigma = math.sqrt(math.log1p(cv * cv))
+    return np.asarray(rng.lognormal(math.log(mean_s) - sigma * sigma / 2, sigma, count))
+
+
+class SimulatedSlice:
+    """Driver over the reference twin: `observe` what the last interval showed, `apply` limits to the next one."""
+
+    def __init__(self, scenario: Scenario, seed: int, *, rate_hz: FloatArray | None = None, folder: Any = None) -> None:
+        self.scenario = scenario
+        self.twin = ServiceSimulation(scenario, seed, rate_hz=rate_hz, folder=folder)
+        self.limit_cpu = np.array([s.cpu.initial for s in scenario.services])
+        self.memory_limit_bytes = np.array([s.memory.initial_mb for s in scenario.services]) * MB
+        self.served: list[Served] = []
+
+    def apply(self, action: Action) -> None:
+        self.limit_cpu = np.array(action.cpu, dtype=np.float64)
+        if action.memory_bytes is not None:
+            self.memory_limit_bytes = np.array(action.memory_bytes, dtype=np.float64)
+
+    def run(self, dt_s: float = 1.0) -> Observation:
+        """Advance one interval and observe it."""
+        self.served = self.twin.advance(dt_s, self.limit_cpu, self.memory_limit_bytes)
+        return observation(self.scenario, self.served, self.limit_cpu, dt_s, self.memory_limit_bytes)
+
+
+def observation(
+    scenario: Scenario,
+    served: list[Served],
+    limit_cpu: FloatArray,
+    dt_s: float,
+    memory_limit_bytes: FloatArray | None = None,
+) -> Observation:
+    """What one interval looked like from outside."""
+    slo, services = scenario.slo, scenario.services
+
+    def column(values: Any) -> FloatArray:
+        return np.array(list(values), dtype=np.float64)
+
+    return Observation(
+        limit_cpu=np.array(limit_cpu),
+        usage_cpu=column(s.cpu_s / dt_s for s in served),
+        throttled=column(s.throttled for s in served),
+        arrived_hz=column(s.arrived / dt_s for s in served),
+        backlog=column(s.waiting for s in served),
+        response_mean_s=column(s.responses_s.mean() if s.responses_s.size else 0.0 for s in served),
+        response_p95_s=column(np.quantile(s.responses_s, 0.95) if s.responses_s.size else 0.0 for s in served),
+        late=column((s.responses_s > slo.response_s).mean() if s.responses_s.size else 0.0 for s in served),
+        failed=column(s.failed / max(s.responses_s.size, 1) for s in served),
+        priority=column(s.priority for s in services),
+        cpu_per_request_s=column(s.behaviour.cpu_ms / 1e3 for s in services),
+        min_cpu=column(s.cpu.min for s in services),
+        max_cpu=column(s.cpu.max for s in services),
+        slice_cpu=np.float64(scenario.slice.cpu),
+        slo_response_s=np.float64(slo.response_s),
+        slo_late_allowed=np.float64(slo.late_allowed),
+        memory_bytes=column(s.memory_bytes for s in served),
+        memory_limit_bytes=memory_limit_bytes,
+        oom_kills=column(s.oom_kills for s in served),
+    )

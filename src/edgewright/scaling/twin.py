@@ -1,0 +1,473 @@
+"""The learners' twin of scaling, in JAX: N services share a slice's CPU under CFS quotas; one step is one second.
+
+Same service model as the reference twin (`events.py`), written without a loop over requests: with at most SLOTS
+arrivals per CFS period, the backlog at period starts follows W' = max(W + x, c), a max-plus affine map, whose
+prefix composition is a cumulative sum and maximum. Differences from the reference: a response time is credited to
+the interval in which the request arrives, as if its limit stayed (no difference while limits and intervals
+match), and the queue's bound acts at interval ends. Golden test: equal to 1e-4 under constant limits.
+
+Shapes: A services, K periods per step, J slots per period, T steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from edgewright.core.contracts import Array, TwinSpec
+from edgewright.scaling.actions import DEMAND_FRAMES, ActionMap, Kind, bound
+from edgewright.scaling.model import Scenario
+from edgewright.scaling.observation import (
+    FRAME_SIZE,
+    HISTORY,
+    Features,
+    Observation,
+    first_history,
+    flatten,
+    frame,
+    push,
+)
+
+PERIOD_S = 0.01
+PERIODS = 100  # of one step
+SLOTS = 6  # arrivals a period can hold: at 200 requests/s more than six come in 0.45 % of periods
+
+Reward = Literal["reference", "slo"]
+
+
+class ScalingParams(NamedTuple):
+    """One scenario, traced."""
+
+    rate_hz: Array  # [A, T]
+    cpu_s: Array  # [A]
+    cpu_cv: Array  # [A]
+    overhead_s: Array  # [A]
+    queue_limit: Array  # [A] requests
+    crash_probability: Array  # [A] per step
+    priority: Array  # [A]
+    min_cpu: Array  # [A]
+    max_cpu: Array  # [A]
+    initial_cpu: Array  # [A]
+    slice_cpu: Array  # []
+    slo_response_s: Array  # []
+    slo_late_allowed: Array  # []
+    timeout_s: Array  # []
+    price: Array  # [] what a reserved core costs per second in the SLO reward
+
+
+class ScalingState(NamedTuple):
+    backlog_s: Array  # [A] CPU still to be done for requests that arrived
+    limit_cpu: Array  # [A]
+    usage_cpu: Array  # [A] of the last step
+    demand_cpu: Array  # [A, DEMAND_FRAMES] CPU that arrived per second, newest last
+    late: Array  # [A] of the last step
+    history: Array  # [A, HISTORY, F]
+    step: Array  # []
+
+
+class Requests(NamedTuple):
+    """The requests of one step. Slots >= count have offset PERIOD_S and size 0."""
+
+    count: Array  # [A, K]
+    offset_s: Array  # [J, A, K] from the period's start, sorted over J
+    size_s: Array  # [J, A, K] CPU
+
+
+class Served(NamedTuple):
+    backlog_s: Array  # [A] at the end
+    cpu_s: Array  # [A] used
+    throttled: Array  # [A] share of periods
+    arrived: Array  # [A]
+    response_sum_s: Array  # [A] each at most the timeout
+    late: Array  # [A] requests
+    failed: Array  # [A] requests
+
+
+def draw_requests(key: Array, rate_hz: Array, cpu_s: Array, cpu_cv: Array) -> Requests:
+    """Poisson arrivals within each period, log-normal CPU times (the normal is a sum of four bytes, +-3.4 sigma)."""
+    words = _random_words(key, (2 * SLOTS + 1, rate_hz.shape[0], PERIODS))
+    mean = (rate_hz * PERIOD_S)[:, None]
+    uniform = (words[0] >> 8).astype(jnp.float32) * 2.0**-24
+    term = jnp.exp(-mean)
+    cumulative, count = term, (uniform >= term).astype(jnp.float32)
+    for n in range(1, SLOTS):  # inverse of the Poisson distribution, truncated
+        term = term * mean / n
+        cumulative = cumulative + term
+        count = count + (uniform >= cumulative)
+    live = _slots() < count
+    offset = (words[1 : SLOTS + 1] >> 8).astype(jnp.float32) * (PERIOD_S * 2.0**-24)
+    byte = words[SLOTS + 1 :]
+    normal = ((byte & 255) + ((byte >> 8) & 255) + ((byte >> 16) & 255) + (byte >> 24)).astype(jnp.float32)
+    sigma2 = jnp.log1p(cpu_cv**2)
+    exponent = (jnp.log(cpu_s) - sigma2 / 2)[:, None] + jnp.sqrt(sigma2)[:, None] * ((normal - 510.0) / 147.8)
+    return Requests(
+        count,
+        jnp.stack(_sort(list(jnp.where(live, offset, PERIOD_S)))),
+        jnp.where(live, jnp.exp(exponent), 0.0),
+    )
+
+
+def serve(
+    requests: Requests,
+    backlog_s: Array,
+    limit_cpu: Array,
+    overhead_s: Array,
+    cpu_s: Array,
+    queue_limit: Array,
+    slo_response_s: Array,
+    timeout_s: Array,
+) -> Served:
+    """One second under limits float[A]; exact at the level of requests.
+
+    With W the backlog at a period's start, X_j the work of its first j requests and u_j their offsets, a core
+    without quota holds V_j = X_j - u_j + max(W, M_j) just after request j, M_j = max_{i<=j} (u_i - X_{i-1}).
+    """
+    count, offset, size = requests
+    quota = (jnp.minimum(limit_cpu, 1.0) * PERIOD_S)[:, None]
+    work, idle_until = [size[0]], [offset[0]]  # X_j, M_j
+    for n in range(1, SLOTS):
+        idle_until.append(jnp.maximum(idle_until[-1], jnp.where(n < count, offset[n] - work[n - 1], -1.0)))
+        work.append(work[-1] + size[n])
+    arrived_s = work[-1]
+    leftover = jnp.where(count > 0, jnp.maximum(arrived_s - PERIOD_S + idle_until[-1], 0.0), 0.0)
+    after = _backlogs(arrived_s - quota, leftover, backlog_s)
+    start = jnp.concatenate([backlog_s[:, None], after[:, :-1]], axis=1)
+
+    total, late, failed = jnp.zeros_like(start), jnp.zeros_like(start), jnp.zeros_like(start)
+    for n in range(SLOTS):
+        carried = work[n] + jnp.maximum(start - quota, idle_until[n] - PERIOD_S)  # left when its period ends
+        whole = jnp.maximum(jnp.ceil(carried / quota - 1e-4) - 1.0, 0.0)  # further periods before its last
+        later = (PERIOD_S - offset[n]) + whole * (PERIOD_S - quota) + carried
+        response = jnp.where(carried > 1e-7, later, work[n] - offset[n] + jnp.maximum(start, idle_until[n]))
+        response = jnp.where(n < count, response + overhead_s[:, None], 0.0)
+        total = total + jnp.minimum(response, timeout_s)
+        late = late + (response > slo_response_s)
+        failed = failed + (response >= timeout_s)
+    # One complex sum instead of three: XLA would compute all of the above once per sum.
+    sums = jax.lax.complex(total, late + _PACK * failed).sum(axis=1)
+    total_failed = jnp.floor(sums.imag / _PACK)
+    total_late = sums.imag - _PACK * total_failed
+
+    refused = jnp.maximum(after[:, -1] / cpu_s - queue_limit, 0.0)
+    busy = (after > 1e-7) & (start + arrived_s - after >= quota - 1e-6) & (quota < PERIOD_S - 1e-9)
+    return Served(
+        jnp.minimum(after[:, -1], cpu_s * queue_limit),
+        jnp.maximum(backlog_s + arrived_s.sum(axis=1) - after[:, -1], 0.0),
+        busy.mean(axis=1),
+        count.sum(axis=1),
+        sums.real,
+        jnp.maximum(total_late, refused),
+        jnp.maximum(total_failed, refused),
+    )
+
+
+_PACK = 1024.0  # more than the requests of a step: both counts fit in a float32's 24 bits
+
+
+def _backlogs(x: Array, c: Array, first: Array) -> Array:
+    """W after each period of W' = max(W + x, c), float[A, K], in two levels of ten (a scan would take 100 steps)."""
+    services, block = x.shape[0], 10
+    x, c = x.reshape(services, -1, block), c.reshape(services, -1, block)
+    xs, cs = [x[..., 0]], [c[..., 0]]
+    for n in range(1, block):
+        xs.append(xs[-1] + x[..., n])
+        cs.append(jnp.maximum(cs[-1] + x[..., n], c[..., n]))
+    starts = [first]
+    for n in range(x.shape[1] - 1):
+        starts.append(jnp.maximum(starts[-1] + xs[-1][:, n], cs[-1][:, n]))
+    start = jnp.stack(starts, axis=1)
+    after = jnp.stack([jnp.maximum(start + a, b) for a, b in zip(xs, cs, strict=True)], axis=-1)
+    return after.reshape(services, PERIODS)
+
+
+def _slots() -> Array:
+    return jnp.arange(SLOTS, dtype=jnp.float32)[:, None, None]
+
+
+def _random_words(key: Array, shape: tuple[int, ...]) -> Array:
+    """uint32 of that shape by hashing a counter with two words of the key.
+
+    Seven times cheaper here than drawing them all by threefry. Mixing constants: C. Wellons, "Prospecting for
+    hash functions" (lowbias32).
+    """
+    seed = jax.random.bits(key, (2,), jnp.uint32)
+    counter = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
+    return _mix(_mix(counter * jnp.uint32(0x9E3779B9) + seed[0]) ^ seed[1])
+
+
+def _mix(x: Array) -> Array:
+    x = (x ^ (x >> 16)) * jnp.uint32(0x21F0AAAD)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x735A2D97)
+    return x ^ (x >> 15)
+
+
+def _sort(values: list[Array]) -> list[Array]:
+    """Sorting network for six arrays, elementwise (12 comparators, Knuth vol. 3, 5.3.4)."""
+    values = list(values)
+    network = [(0, 5), (1, 3), (2, 4), (1, 2), (3, 4), (0, 3), (2, 5), (0, 1), (2, 3), (4, 5), (1, 2), (3, 4)]
+    for a, b in network:
+        values[a], values[b] = jnp.minimum(values[a], values[b]), jnp.maximum(values[a], values[b])
+    return values
+
+
+@dataclass(frozen=True)
+class ScalingTwin:
+    """A services, one agent each; see the module."""
+
+    spec: TwinSpec
+    actions: ActionMap
+    features: Features
+    reward: Reward
+    draw_params: Callable[[Array], ScalingParams]
+
+    def sample(self, key: Array) -> ScalingParams:
+        return self.draw_params(key)
+
+    def reset(self, key: Array, params: ScalingParams) -> tuple[ScalingState, Array]:
+        zero = jnp.zeros_like(params.initial_cpu)
+        demand = jnp.repeat((params.rate_hz[:, 0] * params.cpu_s)[:, None], DEMAND_FRAMES, axis=1)
+        state = ScalingState(
+            zero, params.initial_cpu, zero, demand, zero, jnp.zeros((zero.size, HISTORY, 1)), jnp.int32(0)
+        )
+        _, seen = self._advance(key, state, params.initial_cpu, params)
+        history = first_history(jnp, frame(jnp, seen[1], self.features, params.price))
+        return seen[0]._replace(history=history, step=jnp.int32(0)), flatten(history)
+
+    def mask(self, state: ScalingState, params: ScalingParams) -> Array:
+        return self.actions.mask(jnp, _last_seen(state, params))
+
+    def step(
+        self, key: Array, state: ScalingState, action: Array, params: ScalingParams
+    ) -> tuple[ScalingState, Array, Array, Array, Array, Mapping[str, Array]]:
+        last = _last_seen(state, params)
+        wanted = self.actions.limits(jnp, action, last, state.demand_cpu.mean(axis=1))
+        limit = bound(jnp, wanted, last)
+        served, (after, seen) = self._advance(key, state, limit, params)
+        reward = self._reward(served, seen, last, params)
+        history = push(jnp, state.history, frame(jnp, seen, self.features, params.price))
+        after = after._replace(history=history, step=state.step + 1)
+        info = {
+            "limit_cpu": limit,
+            "usage_cpu": seen.usage_cpu,
+            "response_mean_s": seen.response_mean_s,
+            "late": served.late,
+            "failed": served.failed,
+            "arrived": served.arrived,
+        }
+        truncated = after.step >= self.spec.horizon
+        return after, flatten(history), reward, jnp.bool_(False), truncated, info
+
+    def _advance(
+        self, key: Array, state: ScalingState, limit: Array, params: ScalingParams
+    ) -> tuple[Served, tuple[ScalingState, Observation]]:
+        request_key, crash_key = jax.random.split(key)
+        rate = params.rate_hz[:, state.step % params.rate_hz.shape[1]]
+        requests = draw_requests(request_key, rate, params.cpu_s, params.cpu_cv)
+        served = serve(
+            requests,
+            state.backlog_s,
+            limit,
+            params.overhead_s,
+            params.cpu_s,
+            params.queue_limit,
+            params.slo_response_s,
+            params.timeout_s,
+        )
+        crashed = jax.random.uniform(crash_key, rate.shape) < params.crash_probability
+        lost = served.arrived + state.backlog_s / params.cpu_s
+        served = jax.tree.map(
+            lambda down, up: jnp.where(crashed, down, up),
+            Served(
+                jnp.zeros_like(limit),
+                jnp.zeros_like(limit),
+                jnp.zeros_like(limit),
+                served.arrived,
+                served.arrived * params.timeout_s,
+                lost,
+                lost,
+            ),
+            served,
+        )
+        arrived = jnp.maximum(served.arrived, 1.0)
+        demand_now = served.arrived * params.cpu_s
+        after = ScalingState(
+            served.backlog_s,
+            limit,
+            served.cpu_s,
+            jnp.concatenate([state.demand_cpu[:, 1:], demand_now[:, None]], axis=1),
+            jnp.minimum(served.late / arrived, 1.0),
+            state.history,
+            state.step,
+        )
+        seen = _last_seen(after, params)
+        return served, (
+            after,
+            Observation(
+                **{
+                    **seen.__dict__,
+                    "throttled": served.throttled,
+                    "arrived_hz": served.arrived,
+                    "backlog": served.backlog_s / params.cpu_s,
+                    "response_mean_s": served.response_sum_s / arrived,
+                    "failed": jnp.minimum(served.failed / arrived, 1.0),
+                }
+            ),
+        )
+
+    def _reward(self, served: Served, seen: Observation, last: Observation, params: ScalingParams) -> Array:
+        if self.reward == "reference":
+            return reference_reward(seen, last)
+        return slo_reward(served, seen, last, params)
+
+
+def reference_reward(seen: Observation, last: Observation) -> Array:
+    """0.5 * utilisation reward + shared reward of the public code behind D4.2 4.3.3.2, float[A]."""
+    p, before = 100 * seen.usage_cpu / seen.limit_cpu, 100 * last.usage_cpu / last.limit_cpu
+    utilization = jnp.where(p > 60, 0.0, jnp.where(p >= 30, 1 + p / 30, jnp.clip((p - before) / 10, -1, 1)))
+    shared = 1 - 5.0 * (((1 + seen.priority) * seen.response_mean_s).sum() - 0.01)
+    return 0.5 * utilization + shared
+
+
+LATE_WEIGHT, RESPONSE_WEIGHT, CHURN_WEIGHT = 1.0, 0.05, 0.05
+RATE_SCALE_HZ = 60.0  # requests late per second that count one
+
+
+def slo_reward(served: Served, seen: Observation, last: Observation, params: ScalingParams) -> Array:
+    """Late requests, mean response, reserved CPU at its price and changes of the limit, all negative, float[A].
+
+    Half of each agent's reward is the mean over all, so that one agent does not live at the others' cost.
+    """
+    requests = seen.arrived_hz / RATE_SCALE_HZ
+    own = -(1 + seen.priority) * (
+        LATE_WEIGHT * jnp.minimum(served.late, seen.arrived_hz) / RATE_SCALE_HZ
+        + RESPONSE_WEIGHT * requests * jnp.minimum(seen.response_mean_s / seen.slo_response_s, 20.0)
+    )
+    own = own - params.price * seen.limit_cpu - CHURN_WEIGHT * jnp.abs(seen.limit_cpu - last.limit_cpu)
+    return 0.5 * (own + own.mean())
+
+
+def _last_seen(state: ScalingState, params: ScalingParams) -> Observation:
+    """The part of the observation that actions and the guard need."""
+    zero = jnp.zeros_like(state.limit_cpu)
+    return Observation(
+        limit_cpu=state.limit_cpu,
+        usage_cpu=state.usage_cpu,
+        throttled=zero,
+        arrived_hz=zero,
+        backlog=zero,
+        response_mean_s=zero,
+        response_p95_s=zero,
+        late=state.late,
+        failed=zero,
+        priority=params.priority,
+        cpu_per_request_s=params.cpu_s,
+        min_cpu=params.min_cpu,
+        max_cpu=params.max_cpu,
+        slice_cpu=params.slice_cpu,
+        slo_response_s=params.slo_response_s,
+        slo_late_allowed=params.slo_late_allowed,
+    )
+
+
+def params_of(scenario: Scenario, rate_hz: Array, price: float = 0.0) -> ScalingParams:
+    """The traced form of a scenario under rates float[A, T]."""
+    services = scenario.services
+
+    def column(values: list[float]) -> Array:
+        return jnp.asarray(values, jnp.float32)
+
+    return ScalingParams(
+        rate_hz=jnp.asarray(rate_hz, jnp.float32),
+        cpu_s=column([s.behaviour.cpu_ms / 1e3 for s in services]),
+        cpu_cv=column([s.behaviour.cpu_cv for s in services]),
+        overhead_s=column([s.behaviour.overhead_ms / 1e3 for s in services]),
+        queue_limit=column([s.behaviour.queue_limit for s in services]),
+        crash_probability=column([-np.expm1(-s.behaviour.crash_per_hour / 3600) for s in services]),
+        priority=column([s.priority for s in services]),
+        min_cpu=column([s.cpu.min for s in services]),
+        max_cpu=column([s.cpu.max for s in services]),
+        initial_cpu=column([s.cpu.initial for s in services]),
+        slice_cpu=jnp.float32(scenario.slice.cpu),
+        slo_response_s=jnp.float32(scenario.slo.response_s),
+        slo_late_allowed=jnp.float32(scenario.slo.late_allowed),
+        timeout_s=jnp.float32(scenario.slo.timeout_s),
+        price=jnp.float32(price),
+    )
+
+
+def draw_training_params(key: Array, services: int, horizon: int, price: tuple[float, float]) -> ScalingParams:
+    """A random scenario: service times, slice, and loads that hold, drift, step, swing and burst."""
+    k = iter(jax.random.split(key, 40))
+
+    def uniform(shape: tuple[int, ...], low: float, high: float) -> Array:
+        return jax.random.uniform(next(k), shape, minval=low, maxval=high)
+
+    a, t = (services,), jnp.arange(horizon, dtype=jnp.float32)[None, :]
+    cpu_s = uniform((), 0.003, 0.009) * uniform(a, 0.85, 1.15)
+    slice_cpu = uniform((), 0.35, 0.6) * services
+    # Offered load relative to a fair share of the slice; the sum stays feasible most of the time.
+    share = slice_cpu / services * uniform(a, 0.1, 0.8)
+    base = jnp.minimum(share, 0.8) / cpu_s
+    level = jnp.ones((services, horizon))
+    for _ in range(3):  # steps or ramps to other levels
+        at, width = uniform(a, 0.0, horizon * 1.3)[:, None], uniform(a, 0.5, 20.0)[:, None]
+        to = uniform(a, 0.35, 2.2)[:, None]
+        level = level * jnp.where(
+            jax.random.bernoulli(next(k), 0.5, a)[:, None], to ** jnp.clip((t - at) / width, 0, 1), 1.0
+        )
+    swing = uniform(a, 0.0, 0.7)[:, None] * jax.random.bernoulli(next(k), 0.4, a)[:, None]
+    level = level * (1 + swing * jnp.sin(2 * jnp.pi * (t / uniform(a, 60, 400)[:, None] + uniform(a, 0, 1)[:, None])))
+    spikes = jax.random.bernoulli(next(k), uniform(a, 0.0, 0.06)[:, None], (services, horizon)).astype(jnp.float32)
+    length = 5
+    burst = jnp.stack([jnp.roll(spikes, n, axis=1) for n in range(length)]).max(axis=0)
+    level = level * (1 + burst * uniform(a, 0.2, 1.5)[:, None])
+    rate = jnp.minimum(base[:, None] * jnp.clip(level, 0.1, 4.0), 0.95 / cpu_s[:, None])
+    log_price = uniform((), float(np.log(price[0])), float(np.log(price[1])))
+    full = jnp.ones(a)
+    return ScalingParams(
+        rate_hz=jnp.minimum(rate, 250.0),
+        cpu_s=cpu_s,
+        cpu_cv=uniform(a, 0.05, 0.6),
+        overhead_s=uniform(a, 0.0005, 0.004),
+        queue_limit=full * 100.0,
+        crash_probability=full * 2e-4,
+        priority=jnp.zeros(a),
+        min_cpu=full * 0.05,
+        max_cpu=full,
+        initial_cpu=jnp.minimum(uniform(a, 0.1, 0.9), slice_cpu / services),
+        slice_cpu=slice_cpu,
+        slo_response_s=jnp.float32(0.05),
+        slo_late_allowed=jnp.float32(0.05),
+        timeout_s=jnp.float32(2.0),
+        price=jnp.exp(log_price),
+    )
+
+
+def scaling_twin(
+    services: int = 3,
+    action: Literal["discrete", "box"] = "discrete",
+    *,
+    kind: Kind = "headroom",
+    features: Features = "slo",
+    reward: Reward = "slo",
+    horizon: int = 120,
+    price: tuple[float, float] = (0.05, 1.0),
+) -> ScalingTwin:
+    """The twin for learners. `kind="reference", features="reference", reward="reference"` is the published task."""
+    actions = ActionMap(kind, action == "discrete")
+    spec = TwinSpec(
+        name="scaling",
+        agents=tuple(f"service_{n}" for n in range(services)),
+        observation_size=HISTORY * FRAME_SIZE[features],
+        action=actions.spec,
+        horizon=horizon,
+    )
+    draw = partial(draw_training_params, services=services, horizon=horizon, price=price)
+    return ScalingTwin(spec, actions, features, reward, draw)
