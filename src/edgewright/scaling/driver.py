@@ -1,0 +1,136 @@
+"""The scaling driver: what a host and its response-time sources show, as one Observation; limits, as calls of the host."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgewright.core.contracts import FloatArray, Outcome
+from edgewright.drivers.host import HostError, Limits, ServiceHost, Usage
+from edgewright.drivers.response import ResponseSource, ResponseWindow, SourceError
+from edgewright.scaling.model import MB, Action, Scenario
+from edgewright.scaling.observation import Observation
+
+SOURCE_TIMEOUT_S = 0.8  # a source that answers later than this is skipped for the interval
+_SILENT = ResponseWindow(0.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
+
+
+class SliceDriver:
+    """Observes and limits the services of a scenario on one host.
+
+    `sources` run in a thread of their own, so that probes keep their pace. A service that no source reports has
+    zeros for response times; `warnings` says which source failed and why.
+    """
+
+    def __init__(self, scenario: Scenario, host: ServiceHost, sources: Sequence[ResponseSource]) -> None:
+        self.scenario, self.host, self.sources = scenario, host, tuple(sources)
+        self.warnings: dict[str, str] = {}
+        self.usages: dict[str, Usage] = {}
+        self.windows: dict[str, ResponseWindow] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="response-sources", daemon=True)
+        self._thread.start()
+
+    def observe(self) -> Observation:
+        """One interval: since the last call. Raises HostError only if the host itself fails."""
+        self.windows = self._read_sources()
+        before, self.usages = self.usages, {name: self.host.usage(name) for name in self.scenario.names}
+        return observation(self.scenario, self.windows, before, self.usages)
+
+    def apply(self, action: Action) -> Outcome:
+        """Set the limits that change. Keys of the outcome: `<service>.cpu`, `<service>.memory_bytes`."""
+        done: dict[str, Any] = {}
+        refused: dict[str, str] = {}
+        # Shrink first: the sum of the limits stays within the slice at every moment.
+        order = np.argsort([action.cpu[i] - self._limit(n).cpu for i, n in enumerate(self.scenario.names)])
+        for index in order:
+            name = self.scenario.names[index]
+            old = self._limit(name)
+            memory = old.memory_bytes
+            if action.memory_bytes is not None:
+                memory = int(action.memory_bytes[index])
+            wanted = Limits(float(action.cpu[index]), memory)
+            if abs(wanted.cpu - old.cpu) < 5e-4 and wanted.memory_bytes == old.memory_bytes:
+                continue
+            try:
+                outcome = self.host.set_limits(name, wanted)
+            except HostError as error:
+                refused[f"{name}.cpu"] = error.reason
+                continue
+            done |= {f"{name}.{field}": value for field, value in outcome.done.items()}
+            refused |= {f"{name}.{field}": reason for field, reason in outcome.refused.items()}
+        return Outcome(done, refused)
+
+    def close(self) -> None:
+        """Close the sources; the host stays as it is."""
+        for source in self.sources:
+            asyncio.run_coroutine_threadsafe(source.close(), self._loop).result(timeout=5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        self._loop.close()
+
+    def _limit(self, name: str) -> Limits:
+        return (self.usages.get(name) or self.host.usage(name)).limits
+
+    def _read_sources(self) -> dict[str, ResponseWindow]:
+        pending = [(s, asyncio.run_coroutine_threadsafe(s.windows(), self._loop)) for s in self.sources]
+        found: dict[str, ResponseWindow] = {}
+        self.warnings = {}
+        for source, future in pending:
+            try:
+                found |= future.result(timeout=SOURCE_TIMEOUT_S)
+            except (SourceError, TimeoutError) as error:
+                future.cancel()
+                self.warnings[type(source).__name__] = str(error) or f"no answer within {SOURCE_TIMEOUT_S:g} s"
+        return found
+
+
+def observation(
+    scenario: Scenario,
+    windows: Mapping[str, ResponseWindow],
+    before: Mapping[str, Usage],
+    after: Mapping[str, Usage],
+) -> Observation:
+    """Windows and cumulative usages -> Observation, float64[A] per field."""
+    services = scenario.services
+    window = [windows.get(name, _SILENT) for name in scenario.names]
+    now = [after[name] for name in scenario.names]
+    old = [before.get(name, usage) for name, usage in zip(scenario.names, now, strict=True)]
+
+    def column(values: Any) -> FloatArray:
+        return np.array(list(values), dtype=np.float64)
+
+    def per_second(new: float, last: float, seconds: float) -> float:
+        return max(new - last, 0.0) / seconds if seconds > 0 else 0.0
+
+    return Observation(
+        limit_cpu=column(u.limits.cpu for u in now),
+        usage_cpu=column(per_second(u.cpu_s, o.cpu_s, u.t_s - o.t_s) for u, o in zip(now, old, strict=True)),
+        throttled=column(
+            per_second(u.throttled_periods, o.throttled_periods, u.periods - o.periods)
+            for u, o in zip(now, old, strict=True)
+        ),
+        arrived_hz=column(w.rate_hz for w in window),
+        backlog=column(w.backlog for w in window),
+        response_mean_s=column(w.mean_s for w in window),
+        response_p95_s=column(w.p95_s for w in window),
+        late=column(w.late_fraction for w in window),
+        failed=column(w.failed / max(w.requests, 1) for w in window),
+        priority=column(s.priority for s in services),
+        cpu_per_request_s=column(s.behaviour.cpu_ms / 1e3 for s in services),
+        min_cpu=column(s.cpu.min for s in services),
+        max_cpu=column(s.cpu.max for s in services),
+        slice_cpu=np.float64(scenario.slice.cpu),
+        slo_response_s=np.float64(scenario.slo.response_s),
+        slo_late_allowed=np.float64(scenario.slo.late_allowed),
+        memory_bytes=column(u.memory_bytes for u in now),
+        memory_limit_bytes=column(
+            u.limits.memory_bytes if u.limits.memory_bytes is not None else s.memory.max_mb * MB
+            for u, s in zip(now, services, strict=True)
+        ),
+        oom_kills=column(max(u.oom_kills - o.oom_kills, 0) for u, o in zip(now, old, strict=True)),
+    )
