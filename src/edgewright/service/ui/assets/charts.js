@@ -1,0 +1,84 @@
+// Keeps the charts' rows in the browser, so that a second's update is one row and no chart is rebuilt.
+// A row: [time_ms, slice CPU left, then for each service: p95_ms, mean_ms, limit_cpu, usage_cpu].
+window.edgewright = (() => {
+  const SPAN_MS = 300_000;
+  let charts = [], rows = [], topCpu = 0.25, look = null;
+
+  const tone = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
+
+  function colours() {
+    const text = tone("--muted"), line = tone("--line");
+    return {
+      dark: document.body.classList.contains("body--dark"),
+      axis: { axisLabel: { color: text, fontSize: 11 }, axisLine: { lineStyle: { color: line } },
+              splitLine: { lineStyle: { color: line, width: 1 } } },
+      tooltip: { backgroundColor: tone("--raised"), borderColor: line, textStyle: { color: tone("--text"), fontSize: 12 } },
+      main: tone("--data"), second: tone("--data-quiet"), bound: tone("--bad"),
+    };
+  }
+
+  // Fixed decades around the SLO keep the charts comparable and still; a value outside adds a decade.
+  function decades(slo, columns) {
+    let low = slo / 10, high = slo * 10;
+    for (const row of rows) for (const column of columns) {
+      const value = row[column];
+      if (value > high) high = slo * 10 ** Math.ceil(Math.log10(value / slo));
+      if (value > 0 && value < low) low = slo * 10 ** Math.floor(Math.log10(value / slo));
+    }
+    return { min: low, max: high };
+  }
+
+  function range(chart) {
+    if (chart.slo) return decades(chart.slo, chart.columns);
+    const max = chart.top ?? topCpu;
+    return { min: 0, max, interval: max / (chart.top ? 2 : 4) };
+  }
+
+  function draw() {
+    if (document.hidden || !rows.length) return;
+    if (!look || look.dark !== document.body.classList.contains("body--dark")) look = colours();
+    for (const chart of charts) if (chart.group === "cpu")
+      for (const row of rows) for (const column of chart.columns)
+        if (row[column] > topCpu) topCpu = Math.ceil(row[column] * 4) / 4;
+    const end = rows[rows.length - 1][0];
+    for (const chart of charts) {
+      const echart = getElement(chart.id)?.chart;
+      if (!echart) continue;
+      const log = chart.slo !== undefined;
+      const series = chart.columns.map((column, index) => {
+        const main = (chart.group === "cpu") === (index === 1);
+        const colour = main || chart.columns.length === 1 ? look.main : look.second;
+        const data = rows.map((row) => [row[0], log && !(row[column] > 0) ? null : row[column]]);
+        return { data, itemStyle: { color: colour }, lineStyle: { color: colour },
+                 ...(log && index === 0 ? { markLine: { lineStyle: { color: look.bound, type: [5, 4], width: 1.2 } } } : {}) };
+      });
+      echart.setOption({
+        tooltip: { ...look.tooltip, valueFormatter: (value) => value == null ? "–" : log ? `${value.toFixed(1)} ms` : value.toFixed(3) },
+        xAxis: { ...look.axis, splitLine: { show: false }, min: end - SPAN_MS, max: end,
+                 axisLabel: { ...look.axis.axisLabel } },
+        yAxis: { ...look.axis, ...range(chart), axisLine: { show: false },
+                 axisLabel: { ...look.axis.axisLabel, formatter: (value) => log && Math.abs(Math.log10(value) % 1) > 1e-6 ? "" : String(+value.toPrecision(2)) } },
+        series,
+      }, { lazyUpdate: true });
+    }
+  }
+
+  function push(fresh) {
+    rows.push(...fresh);
+    const end = rows.length ? rows[rows.length - 1][0] : 0;
+    rows = rows.filter((row) => row[0] >= end - SPAN_MS);
+    draw();
+  }
+
+  // Charts mount a moment after their data has come: try again until the last one is there.
+  function reset(shown, all) {
+    charts = shown; rows = []; topCpu = 0.25;
+    push(all);
+    if (charts.some((chart) => !getElement(chart.id)?.chart)) setTimeout(() => { if (charts === shown) draw(); }, 250);
+  }
+
+  document.addEventListener("visibilitychange", draw);
+  document.addEventListener("DOMContentLoaded", () => // light or dark
+    new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ["class"] }));
+  return { reset, push };
+})();

@@ -1,0 +1,103 @@
+"""The charts: empty ECharts options made once, and data that is sent as it grows and kept in the browser.
+
+A chart's whole options every second would be some 60 kB per page; the new row is 200 bytes (see `assets/charts.js`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from nicegui import Client, ui
+
+from edgewright.service.ui.elements import box, text
+
+
+class Charts:
+    """The charts of one page: one of the slice, and two for each service."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._shown: list[dict[str, Any]] = []  # what charts.js must know of each chart
+
+    def clear(self) -> None:
+        self._shown = []
+
+    def slice_left(self, capacity_cpu: float) -> None:
+        with _figure("CPU left in the slice", [("area", "left, cores")]):
+            chart = _chart("CPU left in the slice over the last 5 minutes", [_line("left", area=True)])
+        self._shown.append({"id": chart.id, "columns": [1], "top": capacity_cpu})
+
+    def response(self, index: int, name: str, slo_ms: float) -> None:
+        """p95 and mean response time of the index-th service on a log axis, with the SLO's bound."""
+        with _figure("Response time, ms", [("line", "p95"), ("thin", "mean"), ("slo", f"SLO {slo_ms:g}")]):
+            bound = {"silent": True, "symbol": "none", "label": {"show": False}, "data": [{"yAxis": slo_ms}]}
+            series = [{**_line("p95"), "markLine": bound}, _line("mean", thin=True)]
+            chart = _chart(f"Response time of {name} over the last 5 minutes", series, log=True)
+        self._shown.append({"id": chart.id, "columns": _columns(index, 0), "slo": slo_ms})
+
+    def cpu(self, index: int, name: str) -> None:
+        """Limit (a step) and usage of the index-th service."""
+        with _figure("CPU, cores", [("step", "limit"), ("area", "used")]):
+            series = [{**_line("limit", thin=True), "step": "start"}, _line("used", area=True)]
+            chart = _chart(f"CPU limit and usage of {name} over the last 5 minutes", series)
+        self._shown.append({"id": chart.id, "columns": _columns(index, 2), "group": "cpu"})
+
+    def reset(self, rows: str) -> None:
+        """Draw these rows (JSON) alone."""
+        self._client.run_javascript(f"edgewright.reset({json.dumps(self._shown)}, {rows})")
+
+    def push(self, rows: str) -> None:
+        """Draw these rows (JSON) too."""
+        self._client.run_javascript(f"edgewright.push({rows})")
+
+
+def _columns(index: int, first: int) -> list[int]:
+    """Where two neighbouring columns of a service lie in a row: time, slice left, then four per service."""
+    return [2 + 4 * index + first, 3 + 4 * index + first]
+
+
+@contextmanager
+def _figure(title: str, keys: Sequence[tuple[str, str]]) -> Iterator[None]:
+    with box("figure", "chart"):
+        with box("figcaption"):
+            text("span", "chart-title", title)
+            for kind, word in keys:
+                with box("span", "key"):
+                    box("i", f"swatch {kind}").props("aria-hidden=true")
+                    text("span", "", word)
+        yield
+
+
+def _chart(label: str, series: list[dict[str, Any]], *, log: bool = False) -> ui.echart:
+    options = {
+        "animation": False,
+        "grid": {"left": 40, "right": 8, "top": 8, "bottom": 20},
+        "tooltip": {"trigger": "axis", "confine": True, "axisPointer": {"animation": False}},
+        "xAxis": {
+            "type": "time",
+            "axisTick": {"show": False},
+            "splitLine": {"show": False},
+            "splitNumber": 4,
+            "axisLabel": {"hideOverlap": True, "formatter": "{HH}:{mm}", "showMinLabel": False, "showMaxLabel": False},
+        },
+        "yAxis": {"type": "log" if log else "value", "min": 0, "splitNumber": 3, "axisLine": {"show": False}},
+        "series": series,
+    }
+    if log:
+        del options["yAxis"]["min"]  # type: ignore[attr-defined]
+    return ui.echart(options).props(f'role=img aria-label="{label}"')
+
+
+def _line(name: str, *, thin: bool = False, area: bool = False) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "type": "line",
+        "name": name,
+        "showSymbol": False,
+        "data": [],
+        "lineStyle": {"width": 1 if thin else 1.6},
+        "emphasis": {"disabled": True},
+    }
+    return line | ({"areaStyle": {"opacity": 0.18}} if area else {})

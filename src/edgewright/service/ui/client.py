@@ -1,0 +1,121 @@
+"""The page's only door to the orchestrator: its REST API over httpx."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from edgewright.service.ui.shapes import Columns, Decision, Event, Host, LoopState, PolicyInfo
+
+PREFIX = "/api/edgewright/v1"
+T = TypeVar("T")
+
+
+class ApiError(Exception):
+    """The API refused; `message` is its own sentence, with field, value and what is allowed where it said so."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status, self.message = status, message
+        super().__init__(message)
+
+    @property
+    def key_refused(self) -> bool:
+        return self.status in (401, 403)
+
+
+class ApiGone(Exception):
+    """No answer, or not the answer of this API."""
+
+
+class Api:
+    """One process's client. `key` is given by each state-changing call: it belongs to a visitor, not to the page."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def host(self) -> Host:
+        return await self._read(Host, "/host")
+
+    async def policies(self) -> list[PolicyInfo]:
+        return await self._read(list[PolicyInfo], "/policies")
+
+    async def loops(self) -> list[LoopState]:
+        return await self._read(list[LoopState], "/loops")
+
+    async def loop(self, loop: str) -> LoopState:
+        return await self._read(LoopState, _path(loop))
+
+    async def series(self, loop: str, seconds: float) -> Columns:
+        return await self._read(Columns, _path(loop, "series"), seconds=round(seconds))
+
+    async def decisions(self, loop: str, limit: int, *, changed_only: bool) -> list[Decision]:
+        return await self._read(list[Decision], _path(loop, "decisions"), limit=limit, changed_only=changed_only)
+
+    async def events(self, loop: str) -> list[Event]:
+        return await self._read(list[Event], _path(loop, "events"))
+
+    async def change(self, key: str, loop: str, **fields: str) -> None:
+        """Set `mode` or `policy` of a loop."""
+        await self._write(key, "PATCH", _path(loop), fields)
+
+    async def pin(self, key: str, loop: str, service: str, cpu: float) -> None:
+        await self._write(key, "PUT", _path(loop, "services", service, "pin"), {"cpu": cpu})
+
+    async def unpin(self, key: str, loop: str, service: str) -> None:
+        await self._write(key, "DELETE", _path(loop, "services", service, "pin"))
+
+    async def roll_back(self, key: str, loop: str, seq: int) -> None:
+        await self._write(key, "POST", _path(loop, "rollback"), {"seq": seq})
+
+    async def load(self, key: str, loop: str, service: str, factor: float) -> None:
+        await self._write(key, "PUT", _path(loop, "load"), {service: factor})
+
+    async def restart(self, key: str, loop: str, service: str) -> None:
+        await self._write(key, "POST", _path(loop, "services", service, "restart"))
+
+    async def _read(self, kind: type[T], path: str, **query: Any) -> T:
+        answer = await self._send("GET", path, params=query)
+        try:
+            return TypeAdapter(kind).validate_json(answer.content)
+        except ValidationError as error:
+            raise ApiGone(f"{path} answered in a form this page does not know: {error.errors()[0]['loc']}") from error
+
+    async def _write(self, key: str, method: str, path: str, body: object = None) -> None:
+        await self._send(method, path, json=body, headers={"Authorization": f"Bearer {key}"})
+
+    async def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        try:
+            answer = await self._http.request(method, PREFIX + path, **parts)
+        except httpx.HTTPError as error:
+            raise ApiGone(str(error) or type(error).__name__) from error
+        if answer.is_success:
+            return answer
+        raise ApiError(answer.status_code, _sentence(answer))
+
+
+class _Refusal(BaseModel):
+    message: str
+    field: str | None = None
+    given: Any = None
+    allowed: Any = None
+
+
+def _sentence(answer: httpx.Response) -> str:
+    """The API's error as one sentence; its own words, nothing left out that they do not already say."""
+    try:
+        refusal = _Refusal.model_validate_json(answer.content)
+    except ValidationError:
+        return f"{answer.status_code} {answer.reason_phrase}"
+    parts = [refusal.message]
+    if refusal.field and refusal.field not in refusal.message:
+        parts.append(f"{refusal.field}: got {refusal.given!r}")
+    if refusal.allowed and str(refusal.allowed) not in refusal.message:
+        parts.append(f"allowed: {refusal.allowed}")
+    return "; ".join(parts)
+
+
+def _path(*parts: str) -> str:
+    return "/loops/" + "/".join(quote(part, safe="") for part in parts)

@@ -1,0 +1,91 @@
+"""Serves the page: the session's secret, the way to the API, the route."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse, Response
+from nicegui import app, ui
+from nicegui.storage import Storage
+
+from edgewright.service.ui import PageSettings
+from edgewright.service.ui.access import KEY
+from edgewright.service.ui.client import Api, ApiError, ApiGone
+from edgewright.service.ui.elements import box, text
+from edgewright.service.ui.feed import Feed
+from edgewright.service.ui.page import Page, theme_button
+
+TIMEOUT_S = 5.0
+FAVICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1f5fbf"/>'
+    '<path d="M7 21h4l3-11 4 14 3-9h4" fill="none" stroke="#fff" stroke-width="2.6" stroke-linejoin="round"/></svg>'
+)
+
+
+def serve(parent: FastAPI, settings: PageSettings) -> None:
+    """See `mount`."""
+    folder = settings.data_dir / "page"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    Storage.path = folder
+    api = Api(_http(parent, settings))
+    feeds: dict[str, Feed] = {}
+    assets = files("edgewright.service.ui") / "assets"
+    ui.add_head_html(
+        f"<style>{(assets / 'page.css').read_text()}</style><script>{(assets / 'charts.js').read_text()}</script>",
+        shared=True,
+    )
+
+    @ui.page("/", response_timeout=2 * TIMEOUT_S)
+    async def index(request: Request, loop: str | None = None, key: str | None = None) -> Response | None:
+        if key is not None:  # out of the address bar and the history at once
+            app.storage.user[KEY] = key
+            return RedirectResponse(str(request.url.remove_query_params("key").replace(scheme="", netloc="")), 303)
+        try:
+            loops = [each.name for each in await api.loops()]
+            policies = await api.policies()
+        except (ApiGone, ApiError) as error:
+            _waiting("The API does not answer", str(error))
+            return None
+        if not loops or (loop is not None and loop not in loops):
+            _waiting(f"No loop is called {loop}" if loop else "No loop is running", "It will show here once it starts.")
+            return None
+        name = loop or loops[0]
+        feed = feeds.setdefault(name, Feed(api, name))
+        await feed.refresh()
+        Page(api, feed, name, loops, policies)
+        return None
+
+    ui.run_with(
+        parent,
+        title="edgewright",
+        favicon=FAVICON,
+        dark=None,
+        language="en-US",
+        tailwind=False,
+        reconnect_timeout=10.0,
+        storage_secret=settings.storage_secret,
+        session_middleware_kwargs={"same_site": "strict", "session_cookie": "edgewright_page"},
+        show_welcome_message=False,
+    )
+
+
+def _http(parent: FastAPI, settings: PageSettings) -> httpx.AsyncClient:
+    if settings.api_url is not None:
+        return httpx.AsyncClient(base_url=settings.api_url, timeout=TIMEOUT_S)
+    inside = httpx.ASGITransport(parent, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=inside, base_url="http://localhost", timeout=TIMEOUT_S)
+
+
+def _waiting(title: str, reason: str) -> None:
+    """A page for when there is nothing to show yet; it looks again by itself."""
+    with box("header", "bar"):
+        text("span", "brand", "edgewright")
+        ui.space()
+        theme_button()
+    with box("main", "content"), box("div", "card waiting").props("role=status"):
+        ui.spinner(size="24px").props("aria-hidden=true")
+        text("h1", "", title)
+        text("p", "quiet", reason)
+    ui.timer(3.0, ui.navigate.reload, once=True)
