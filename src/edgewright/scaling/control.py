@@ -11,6 +11,7 @@ from edgewright.core.contracts import FloatArray, Policy, Verdict
 from edgewright.scaling.actions import bound, explain
 from edgewright.scaling.model import MB, Action, Scenario
 from edgewright.scaling.observation import Observation
+from edgewright.scaling.policies.memory import PercentileMemory
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Controller:
     policy: Policy[Observation, Action]
     memory: Any = None
     pins: dict[str, float] = field(default_factory=dict)
+    _memory_policy: PercentileMemory = field(default_factory=PercentileMemory)
+    _memory_state: Any = None
 
     def step(self, seen: Observation) -> Step:
         wanted, self.memory, reasons = self.policy.decide(seen, None, self.memory)
@@ -44,7 +47,7 @@ class Controller:
         for index, name in enumerate(self.scenario.names):
             if name in self.pins:
                 notes[index] = f"pinned at {self.pins[name]:g}"
-        memory = None if wanted.memory_bytes is None else self._bound_memory(wanted.memory_bytes, seen)
+        memory = self._wanted_memory(wanted, seen)
         changed = any(note != "allowed" for note in notes)
         return Step(wanted, Action(allowed, memory), tuple(reasons), Verdict(changed, tuple(notes)))
 
@@ -61,6 +64,12 @@ class Controller:
         if extra.sum() > room:
             cpu[~pinned] = low[~pinned] + extra * max(room, 0.0) / extra.sum()
         return cpu
+
+    def _wanted_memory(self, wanted: Action, seen: Observation) -> FloatArray | None:
+        memory = wanted.memory_bytes
+        if memory is None and self.scenario.control.memory_policy == "percentile" and seen.memory_bytes is not None:
+            memory, self._memory_state = self._memory_policy.decide(seen, self._memory_state)
+        return None if memory is None else self._bound_memory(memory, seen)
 
     def _bound_memory(self, wanted: FloatArray, seen: Observation) -> FloatArray:
         services = self.scenario.services

@@ -1,4 +1,4 @@
-"""The scaling driver: what a host and its response-time sources show, as one Observation; limits, as calls of the host."""
+"""The scaling driver: a host and its response-time sources as one Observation; limits as calls of the host."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ class ServiceSimulation:
             return arrivals(rate[[int(start) % rate.size]], self._work[index])
         seconds = np.arange(int(start), math.ceil(end - 1e-9))
         drawn = arrivals(np.take(rate, seconds, mode="wrap"), self._work[index]) + seconds[0]
-        return drawn[(drawn >= start) & (drawn < end)] - start
+        return np.asarray(drawn[(drawn >= start) & (drawn < end)] - start)
 
     def _memory(self, index: int, dt_s: float, arrived: int, limit_bytes: float) -> tuple[float, int]:
         """Working set: a base plus what the requests of the last `memory_hold_s` hold; over the limit: killed."""

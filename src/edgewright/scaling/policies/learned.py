@@ -1,0 +1,114 @@
+"""Policies trained on the twin, run with numpy alone from an exported file."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from edgewright.core.contracts import BoolArray, Box, Discrete
+from edgewright.core.errors import InputError
+from edgewright.learning.inference import NumpyNetwork, load_network
+from edgewright.scaling.actions import DEMAND_FRAMES, ActionMap, Kind
+from edgewright.scaling.model import Action, Scenario
+from edgewright.scaling.observation import (
+    FRAME_SIZE,
+    HISTORY,
+    Features,
+    Observation,
+    first_history,
+    flatten,
+    frame,
+    push,
+)
+
+
+class Learned:
+    """One network for every service (parameters shared), or one each where the file says so."""
+
+    def __init__(self, scenario: Scenario, path: Path, price: float | None) -> None:
+        self.network: NumpyNetwork = load_network(path)
+        card, source = self.network.card, str(path)
+        notes = card.scenario
+        if card.twin != "scaling":
+            raise InputError("twin", card.twin, "a policy trained on the scaling twin", source=source)
+        self.features = cast(Features, notes.get("features"))
+        self.kind = cast(Kind, notes.get("kind"))
+        if self.features not in FRAME_SIZE or self.kind not in ("reference", "headroom"):
+            raise InputError(
+                "scenario", notes, "the features and the kind of actions it was trained with", source=source
+            )
+        size = HISTORY * FRAME_SIZE[self.features]
+        if card.observation_size != size:
+            raise InputError("observation_size", card.observation_size, f"{size}", source=source)
+        if not card.share_parameters and len(card.agents) != len(scenario.services):
+            allowed = f"{len(card.agents)} services, as trained"
+            raise InputError("services", len(scenario.services), allowed, source=source)
+        if abs(scenario.control.interval_s - 1.0) > 1e-9:
+            raise InputError("control.interval_s", scenario.control.interval_s, "1.0, as trained", source=source)
+        self.actions = ActionMap(self.kind, card.action.kind == "discrete")
+        spec: Discrete | Box = self.actions.spec
+        if isinstance(spec, Discrete) and card.action.kind == "discrete" and card.action.n != spec.n:
+            raise InputError("action.n", card.action.n, f"{spec.n}", source=source)
+        self.price = float(notes.get("price", 0.0)) if price is None else price
+        self._fits(scenario, notes, source)
+
+    def _fits(self, scenario: Scenario, notes: dict[str, Any], source: str) -> None:
+        slo = notes.get("slo_response_ms")
+        if self.features == "slo" and slo is not None and not 0.5 <= scenario.slo.response_ms / float(slo) <= 2.0:
+            allowed = f"{float(slo) / 2:g} .. {float(slo) * 2:g} ms, near what it was trained for"
+            raise InputError("slo.response_ms", scenario.slo.response_ms, allowed, source=source)
+
+    def decide(
+        self, observation: Observation, mask: BoolArray | None, memory: Any
+    ) -> tuple[Action, Any, tuple[str, ...]]:
+        newest = frame(np, observation, self.features, self.price)
+        demand_now = np.asarray(observation.arrived_hz * observation.cpu_per_request_s)
+        if memory is None:
+            inner, history = None, first_history(np, newest)
+            demand = np.repeat(demand_now[:, None], DEMAND_FRAMES, axis=1)
+        else:
+            inner, history, demand = memory
+            history = push(np, history, newest)
+            demand = np.concatenate([demand[:, 1:], demand_now[:, None]], axis=1)
+        allowed = self.actions.mask(np, observation) if mask is None else mask
+        raw, inner = self.network.act(flatten(history), allowed if self.actions.discrete else None, inner)
+        recent = demand.mean(axis=1)
+        cpu = self.actions.limits(np, raw, observation, recent)
+        return (
+            Action(np.asarray(cpu, dtype=np.float64)),
+            (inner, history, demand),
+            self._reasons(observation, recent, cpu),
+        )
+
+    def _reasons(self, seen: Observation, demand: Any, cpu: Any) -> tuple[str, ...]:
+        """What the network reacted to, in words; the network itself gives none."""
+        reasons = []
+        for i in range(cpu.size):
+            text = f"demand {demand[i]:.2f} CPU x {cpu[i] / max(demand[i], 1e-3):.1f}"
+            if seen.late[i] > seen.slo_late_allowed:
+                text += f"; {seen.late[i]:.0%} late"
+            if seen.backlog[i] >= 3:
+                text += f"; {seen.backlog[i]:.0f} waiting"
+            reasons.append(text)
+        return tuple(reasons)
+
+
+def from_file(scenario: Scenario, path: Path, price: float | None = None) -> Learned:
+    """`price` of a core in the reward that the policy obeys; None: the one its card recommends."""
+    return Learned(scenario, path, price)
+
+
+def shipped(algorithm: Literal["dqn", "ppo"]) -> Path:
+    """The file of a policy that comes with the package."""
+    return Path(str(files("edgewright.scaling.policies") / "trained" / f"{algorithm}.npz"))
+
+
+def dqn(scenario: Scenario, price: float | None = None) -> Learned:
+    return Learned(scenario, shipped("dqn"), price)
+
+
+def ppo(scenario: Scenario, price: float | None = None) -> Learned:
+    return Learned(scenario, shipped("ppo"), price)
