@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from edgewright.core.contracts import Outcome
 from edgewright.core.documents import unique
 from edgewright.core.errors import InputError
 
-NAME_PATTERN = r"[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?"
+NAME_PATTERN = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
 class HostError(Exception):
@@ -54,8 +55,6 @@ class ServiceSpec:
     """No CPU limit until healthy (the memory limit holds from the first instruction)."""
 
     def __post_init__(self) -> None:
-        import re
-
         if not re.fullmatch(NAME_PATTERN, self.name):
             raise InputError("name", self.name, f"lowercase letters, digits and inner hyphens: {NAME_PATTERN}")
         if not self.command or any("\0" in word for word in self.command):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -182,8 +183,6 @@ class PrometheusSource:
         return found
 
     def _window(self, new: _Totals, old: _Totals, seconds: float) -> ResponseWindow:
-        import re
-
         if any(new.outcomes.get(key, 0.0) < value for key, value in old.outcomes.items()):
             old = _Totals({}, 0.0, {}, 0.0, 0.0)  # the ingress restarted: it counts from zero
         ended = {key: value - old.outcomes.get(key, 0.0) for key, value in new.outcomes.items()}

@@ -6,7 +6,6 @@ import errno
 import itertools
 import math
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
@@ -254,8 +253,10 @@ class SimulatedHost:
                 if name not in wanted or name not in self._ours:
                     del self.machine.processes[name]
                     self._ours.discard(name)
-                    kind, detail = ("ended", f"pids [{process.pid}]") if process.alive else ("removed", "nothing ran")
-                    actions.append(Action("ended" if kind == "ended" else "removed", name, detail))
+                    if process.alive:
+                        actions.append(Action("ended", name, f"pids [{process.pid}]"))
+                    else:
+                        actions.append(Action("removed", name, "nothing ran in it"))
             return actions
 
     def usage(self, name: str) -> Usage:
@@ -345,8 +346,3 @@ class SimulatedSource:
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-def real_time(twin: ServiceTwin, names: Sequence[str], capacity: Capacity, *, speed: float = 1.0) -> SimulatedMachine:
-    """A machine that follows this computer's clock."""
-    return SimulatedMachine(twin, names, capacity, clock=time.monotonic, speed=speed)

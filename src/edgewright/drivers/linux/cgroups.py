@@ -23,6 +23,10 @@ DEFAULT_PERIOD_US = 10_000  # at the kernel's default of 100 ms response time is
 MINIMUM_QUOTA_US = 1_000  # kernel/sched/core.c: min_cfs_quota_period
 MAXIMUM_PERIOD_US = 1_000_000
 UNLIMITED_V1 = 1 << 62  # the kernel shows LONG_MAX rounded down to a page
+_SMALL_LIMIT = {  # per controller, v1 and v2
+    "cpu": (("cpu.cfs_quota_us", "1000"), ("cpu.max", "1000 10000")),
+    "memory": (("memory.limit_in_bytes", "67108864"), ("memory.max", "67108864")),
+}
 
 
 class Refused(Exception):
@@ -84,17 +88,15 @@ class Place:
 
 
 def find_place(name: str, found: dict[str, Hierarchy] | None = None) -> Place:
-    """Make the parent group `name` where that really works: at the hierarchy's top, else below our own group.
+    """Make the parent group `name` of an instance in every hierarchy that we need.
 
-    Raises Unavailable with the exact reason.
+    Raises Unavailable with the exact reason; nothing is left then.
     """
     found = hierarchies() if found is None else found
     made: dict[str, Path] = {}
     try:
         for controller in CONTROLLERS:
-            if controller not in found:
-                raise Unavailable(f"the kernel has no cgroup controller {controller!r} mounted")
-            made[controller] = _make_parent(found[controller], name)
+            made[controller] = make_parent(controller, name, found)
     except Unavailable:
         for path in set(made.values()):
             with contextlib.suppress(OSError):
@@ -103,33 +105,37 @@ def find_place(name: str, found: dict[str, Hierarchy] | None = None) -> Place:
     return Place(made["cpu"], found["cpu"].version, made["cpuacct"], made["memory"], found["memory"].version)
 
 
-def _make_parent(hierarchy: Hierarchy, name: str) -> Path:
-    reasons = []
+def make_parent(controller: str, name: str, found: dict[str, Hierarchy]) -> Path:
+    """Make group `name` where limits can really be set in groups below it: at the hierarchy's top, else below our own.
+
+    Raises Unavailable with the exact reason.
+    """
+    if controller not in found:
+        raise Unavailable(f"no cgroup hierarchy has the controller {controller!r}")
+    hierarchy, reasons = found[controller], []
     for top in dict.fromkeys((hierarchy.mount, hierarchy.own)):
         parent, fresh = top / name, not (top / name).exists()
         try:
             if hierarchy.version == 2:
-                _enable(top, hierarchy.controller)
+                _enable(top, controller)
             parent.mkdir(exist_ok=True)
             if hierarchy.version == 2:
-                _enable(parent, hierarchy.controller)
+                _enable(parent, controller)
             probe = parent / f"probe-{os.getpid()}"
             probe.mkdir(exist_ok=True)
             try:
-                limit = {"cpu": ("cpu.cfs_quota_us", "cpu.max"), "memory": ("memory.limit_in_bytes", "memory.max")}
-                if hierarchy.controller in limit:
-                    file = limit[hierarchy.controller][hierarchy.version - 1]
-                    value = {"cpu.cfs_quota_us": "-1", "memory.limit_in_bytes": "-1"}.get(file, "max")
+                if controller in _SMALL_LIMIT:
+                    file, value = _SMALL_LIMIT[controller][hierarchy.version - 1]
                     _write(probe / file, value)
             finally:
                 probe.rmdir()
             return parent
         except (OSError, Refused) as error:
-            reasons.append(f"{top}: {error}")
+            reasons.append(f"{top}: {_reason(error) if isinstance(error, OSError) else error}")
             if fresh:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
-    raise Unavailable(f"cgroup controller {hierarchy.controller!r}: " + "; ".join(reasons))
+    raise Unavailable(f"cgroup controller {controller!r}: " + "; ".join(reasons))
 
 
 def _enable(group: Path, controller: str) -> None:

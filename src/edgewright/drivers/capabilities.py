@@ -1,0 +1,211 @@
+"""What this host can do for real, found by doing the smallest real thing and undoing it; and why not, exactly."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import platform
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+TIMEOUT_S = 5.0
+SCHED_NORMAL, SCHED_DEADLINE = 0, 6
+SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274}  # syscall numbers
+CLONE_NEWNET = 0x40000000
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@dataclass(frozen=True)
+class Capability:
+    """`reason`: where it is available, what was found; where not, why not (errno text, missing program)."""
+
+    name: str
+    title: str
+    available: bool
+    reason: str
+
+
+class Missing(Exception):
+    """Why a capability is not there."""
+
+
+def probe() -> list[Capability]:
+    """Try everything, in seconds; nothing is left behind."""
+    return [_try(name, title, test) for name, (title, test) in _PROBES.items()]
+
+
+def probe_one(name: str) -> Capability:
+    title, test = _PROBES[name]
+    return _try(name, title, test)
+
+
+def _try(name: str, title: str, test: Callable[[], str]) -> Capability:
+    try:
+        return Capability(name, title, True, test())
+    except Missing as missing:
+        return Capability(name, title, False, str(missing))
+    except subprocess.TimeoutExpired as error:
+        return Capability(name, title, False, f"no answer within {error.timeout:g} s")
+    except OSError as error:
+        reason = f"{error.filename}: {_errno(error.errno)}" if error.filename else _errno(error.errno)
+        return Capability(name, title, False, reason)
+
+
+def _cgroup(controller: str) -> str:
+    from edgewright.drivers.linux.cgroups import Unavailable, hierarchies, make_parent
+
+    found = hierarchies()
+    try:
+        parent = make_parent(controller, f"edgewright-doctor-{os.getpid()}", found)
+    except Unavailable as error:
+        raise Missing(str(error)) from None
+    parent.rmdir()
+    return f"cgroup v{found[controller].version}, {parent.parent}"
+
+
+def _deadline() -> str:
+    number = SCHED_SETATTR.get(platform.machine())
+    if number is None:
+        raise Missing(f"the sched_setattr number of {platform.machine()} is not known")
+    libc = ctypes.CDLL(None, use_errno=True)
+    child = _sleeper()
+    try:
+        # struct sched_attr (sched/types.h): 1 ms in every 100 ms, then back to the normal policy.
+        for policy, times_ns in ((SCHED_DEADLINE, (1_000_000, 100_000_000, 100_000_000)), (SCHED_NORMAL, (0, 0, 0))):
+            attributes = ctypes.create_string_buffer(struct.pack("=IIQiIQQQ", 48, policy, 0, 0, 0, *times_ns))
+            if libc.syscall(number, child.pid, attributes, 0) != 0:
+                raise Missing(f"sched_setattr: {_errno(ctypes.get_errno())}")
+    finally:
+        _end(child)
+    return "1 ms in 100 ms was granted to a child"
+
+
+def _tracefs() -> str:
+    mounted = [
+        Path(fields[1])
+        for fields in (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+        if fields[2] == "tracefs"
+    ]
+    if not mounted:
+        known = "tracefs" in Path("/proc/filesystems").read_text()
+        mount = "tracefs is not mounted: mount -t tracefs nodev /sys/kernel/tracing"
+        raise Missing(mount if known else "the kernel has no tracefs")
+    instance = mounted[0] / "instances" / f"edgewright-doctor-{os.getpid()}"
+    instance.mkdir()
+    try:
+        (instance / "tracing_on").write_text("0")
+    finally:
+        instance.rmdir()
+    return f"{mounted[0]}/instances"
+
+
+def _network_namespace() -> str:
+    code = (
+        "import ctypes, os, sys; libc = ctypes.CDLL(None, use_errno=True); "
+        f"sys.exit(ctypes.get_errno() if libc.unshare({CLONE_NEWNET}) else 0)"
+    )
+    number = subprocess.run([sys.executable, "-I", "-S", "-c", code], timeout=TIMEOUT_S, check=False).returncode
+    if number:
+        raise Missing(f"unshare(CLONE_NEWNET): {_errno(number)}")
+    if shutil.which("ip") is None:
+        raise Missing("no program `ip` (iproute2) on PATH")
+    return "made and left one in a child; iproute2 is there"
+
+
+def _criu() -> str:
+    path = _program("criu")
+    check = subprocess.run([path, "check"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    if check.returncode:
+        lines = (check.stdout + check.stderr).strip().splitlines()
+        raise Missing(f"criu check: {lines[-1] if lines else f'exit status {check.returncode}'}")
+    return _version(path)
+
+
+def _qemu() -> str:
+    path = _program(f"qemu-system-{platform.machine()}")
+    accelerated = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    return f"{_version(path)}, {'with KVM' if accelerated else 'without KVM: slow'}"
+
+
+def _kubernetes() -> str:
+    """Read, not called: the cluster may be far away."""
+    account = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+    if account.exists() and "KUBERNETES_SERVICE_HOST" in os.environ:
+        return f"service account in {account.parent}"
+    listed = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    for path in map(Path, listed.split(os.pathsep)):
+        if path.is_file():
+            path.read_bytes()
+            return str(path)
+    raise Missing(f"no kubeconfig at {listed}, and not inside a cluster")
+
+
+def _chromium() -> str:
+    for name in CHROMIUM:
+        if path := shutil.which(name):
+            return _version(path)
+    raise Missing(f"none of {', '.join(CHROMIUM)} on PATH")
+
+
+def _prometheus() -> str:
+    return _version(_program("prometheus"))
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise Missing(f"no program `{name}` on PATH")
+    return path
+
+
+def _version(path: str) -> str:
+    with tempfile.TemporaryDirectory() as home:  # some programs write to HOME even when asked for their version
+        done = subprocess.run(
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+            env={"PATH": os.environ.get("PATH", ""), "HOME": home},
+        )
+    lines = (done.stdout or done.stderr).strip().splitlines()
+    if done.returncode or not lines:
+        raise Missing(f"{path} --version: {lines[-1] if lines else f'exit status {done.returncode}'}")
+    return f"{path}, {lines[0]}"
+
+
+def _sleeper() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"], stdin=subprocess.DEVNULL)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        child.send_signal(signal.SIGKILL)
+    child.wait()
+
+
+def _errno(number: int | None) -> str:
+    return f"[Errno {number}] {errno.errorcode.get(number or 0, 'unknown')}, {os.strerror(number or 0)}"
+
+
+_PROBES: dict[str, tuple[str, Callable[[], str]]] = {
+    "cgroup-cpu": ("CPU limits (cgroup quota)", lambda: _cgroup("cpu")),
+    "cgroup-memory": ("Memory limits (cgroup)", lambda: _cgroup("memory")),
+    "sched-deadline": ("Real-time reservations (SCHED_DEADLINE)", _deadline),
+    "tracefs": ("Kernel tracing (tracefs instances)", _tracefs),
+    "network-namespace": ("Network namespaces", _network_namespace),
+    "criu": ("Checkpoint of processes (CRIU)", _criu),
+    "qemu": ("Virtual machines (QEMU)", _qemu),
+    "prometheus": ("Prometheus server", _prometheus),
+    "kubernetes": ("Kubernetes configuration", _kubernetes),
+    "chromium": ("Browser tests (Chromium)", _chromium),
+}
