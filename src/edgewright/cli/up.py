@@ -1,0 +1,48 @@
+"""`edgewright up`: run the orchestrator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgewright.service.up import Orchestrator
+
+
+def command(
+    port: Annotated[int | None, typer.Option(help="Default: 8741, or the next free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of database, logs, state.")] = None,
+    scenario: Annotated[Path | None, typer.Option(help="Scenario of the first loop. Default: the demo.")] = None,
+    role: Annotated[str | None, typer.Option(help="all, api, loops or ui.")] = None,
+    new_key: Annotated[bool, typer.Option("--new-key", help="Make another API key and print it once.")] = False,
+) -> None:
+    """Run the orchestrator: loops, API and page. Further settings: EDGEWRIGHT_* (see docs/service.md)."""
+    from edgewright.service.settings import bind, read_settings
+    from edgewright.service.store import StoreError
+    from edgewright.service.up import orchestrator, run_until_signal
+
+    settings = read_settings(port=port, host=host, data_dir=data, scenario=scenario, role=role)
+    try:
+        made = orchestrator(settings, bind(settings), new_key=new_key)
+    except StoreError as error:
+        typer.secho(f"edgewright: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    run_until_signal(made, _tell)
+
+
+def _tell(made: Orchestrator) -> None:
+    typer.echo(f"edgewright is up: {made.page}")
+    if made.first_key:
+        typer.echo(f"API key (shown this once, also in the address): {made.first_key}")
+    else:
+        typer.echo("API key: as printed at the first start; `edgewright up --new-key` makes another")
+    if made.runtime is None:
+        return
+    typer.echo(f"API: {made.address}/api/docs   data: {made.settings.data_dir}")
+    for name, driver in made.runtime.drivers.items():
+        typer.echo(f"loop {name}: {driver.kind} ({driver.reason})")
+    if not made.runtime.active:
+        typer.echo("another worker runs the loops; this one serves the API")

@@ -1,0 +1,45 @@
+"""The FastAPI application of one process, by its role."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+import edgewright
+from edgewright.service.api import errors, health, loops, slice_manager
+from edgewright.service.api.gate import BodyLimit, Forward, HostGate
+from edgewright.service.runtime import Runtime
+from edgewright.service.settings import Settings
+
+DESCRIPTION = """Loops that keep services inside their SLA. Whatever changes state needs an API key; reading does not.
+Errors: `{"message", "field", "given", "allowed"}` with 400 (bad input), 401, 404, 409 (capacity, conflict), 413,
+501 (this host cannot), 502 (the driver failed), 503 (the database or the worker is away; nothing was changed)."""
+
+
+def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
+    """API, health and metrics over a runtime that the caller starts and closes."""
+    app = FastAPI(
+        title="edgewright",
+        version=edgewright.__version__,
+        description=DESCRIPTION,
+        docs_url="/api/docs",
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        middleware=[
+            Middleware(HostGate, settings=settings),
+            Middleware(BodyLimit),
+            Middleware(Forward, runtime=runtime),
+        ],
+    )
+    app.state.runtime = runtime
+    errors.register(app)
+    for router in (loops.router, slice_manager.router, health.router):
+        app.include_router(router)
+    return app
+
+
+def create_page_app(settings: Settings) -> FastAPI:
+    """For the page alone."""
+    return FastAPI(
+        docs_url=None, redoc_url=None, openapi_url=None, middleware=[Middleware(HostGate, settings=settings)]
+    )

@@ -1,0 +1,87 @@
+"""Every refusal in one form: `{"message", "field", "given", "allowed"}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from edgewright.core.errors import CapacityError, InputError
+from edgewright.drivers.host import HostError
+from edgewright.service.chunks import NoChunk
+from edgewright.service.loops.orders import Conflict
+from edgewright.service.store import StoreError
+
+log = structlog.get_logger("edgewright.api")
+
+
+class NotFound(Exception):
+    """There is no such thing."""
+
+
+class NotSupported(Exception):
+    """This host cannot do it (501)."""
+
+
+def answer(status: int, message: str, **more: Any) -> JSONResponse:
+    body = {"message": message, "field": None, "given": None, "allowed": None, **more}
+    return JSONResponse(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+
+
+def register(app: FastAPI) -> None:
+    """Map every exception of ours, and of the framework, to an answer."""
+
+    @app.exception_handler(InputError)
+    async def _(_: Request, error: InputError) -> JSONResponse:
+        return answer(400, str(error), field=error.field, given=_plain(error.given), allowed=error.allowed)
+
+    @app.exception_handler(RequestValidationError)
+    async def _(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path")) or "body"
+        given = None if first["type"] == "missing" else _plain(first.get("input"))
+        return answer(400, f"{field}: {first['msg']}", field=field, given=given, allowed=first["msg"])
+
+    @app.exception_handler(CapacityError)
+    async def _(_: Request, error: CapacityError) -> JSONResponse:
+        allowed = f"at most {error.left:g}"
+        return answer(409, str(error), field=error.resource, given=error.wanted, allowed=allowed)
+
+    for kind, status in (
+        (Conflict, 409),
+        (NotFound, 404),
+        (NoChunk, 404),
+        (NotSupported, 501),
+        (StoreError, 503),
+        (HostError, 502),
+    ):
+        app.add_exception_handler(kind, _plainly(status))
+
+    @app.exception_handler(HTTPException)
+    async def _(_: Request, error: HTTPException) -> JSONResponse:
+        return answer(error.status_code, str(error.detail))
+
+    @app.exception_handler(Exception)
+    async def _(request: Request, error: Exception) -> JSONResponse:
+        log.error("request_failed", path=request.url.path, exc_info=error)
+        return answer(500, "an error of ours, it is in the log")
+
+
+def _plainly(status: int) -> Any:
+    async def handle(_: Request, error: Exception) -> JSONResponse:
+        return answer(status, str(error))
+
+    return handle
+
+
+def _plain(value: object) -> Any:
+    """What JSON can carry of what was given (a NaN, bytes or an object cannot)."""
+    if value is None or isinstance(value, str | bool | int):
+        return value if not isinstance(value, str) else value[:200]
+    if isinstance(value, float) and abs(value) < 1e300:
+        return value
+    return repr(value)[:200]

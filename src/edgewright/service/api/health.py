@@ -1,0 +1,98 @@
+"""/healthz for probes, /metrics for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from edgewright.service.api.keys import Running
+from edgewright.service.api.views import loop_view
+from edgewright.service.loops.leases import LEASE
+from edgewright.service.runtime import Runtime
+from edgewright.service.store import StoreError
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+def healthz(runtime: Running) -> JSONResponse:
+    """200 `ok`, 200 `degraded` with reasons (the loops act all the same), 503 where nothing can be served."""
+    reasons = runtime.trouble
+    try:
+        worker = runtime.leases.address_of(LEASE)
+    except StoreError as error:
+        if not runtime.active:
+            return JSONResponse({"status": "down", "reasons": [str(error)]}, 503)
+        reasons.append(str(error))
+    else:
+        if worker is None and not runtime.active:
+            return JSONResponse({"status": "down", "reasons": ["no worker runs the loops now"]}, 503)
+    return JSONResponse({"status": "degraded" if reasons else "ok", "reasons": list(dict.fromkeys(reasons))})
+
+
+@router.get("/metrics")
+def metrics(runtime: Running) -> Response:
+    """Prometheus text: limits, usage and responses of every service, and how well the loops keep time."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(runtime))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+SERVICE = (  # field of the API's service, metric, unit factor, help
+    ("limit_cpu", "edgewright_service_cpu_limit_cores", 1.0, "CPU limit in force"),
+    ("usage_cpu", "edgewright_service_cpu_usage_cores", 1.0, "CPU used over the last interval"),
+    ("throttled", "edgewright_service_throttled_ratio", 1.0, "CFS periods that ended without quota"),
+    ("memory_bytes", "edgewright_service_memory_bytes", 1.0, "Working set"),
+    ("memory_limit_bytes", "edgewright_service_memory_limit_bytes", 1.0, "Memory limit in force"),
+    ("response_mean_ms", "edgewright_service_response_mean_seconds", 1e-3, "Mean response over the last interval"),
+    ("response_p95_ms", "edgewright_service_response_p95_seconds", 1e-3, "95th percentile over the last interval"),
+    ("rate_hz", "edgewright_service_arrivals_hertz", 1.0, "Requests that arrived, per second"),
+    ("late", "edgewright_service_late_ratio", 1.0, "Requests late or failed over the last interval"),
+    ("alive", "edgewright_service_alive", 1.0, "1 while its process runs"),
+)
+
+
+@dataclass
+class _Collector:
+    runtime: Runtime
+
+    def collect(self) -> Iterator[Metric]:
+        runtime = self.runtime
+        views = [loop_view(loop, runtime.drivers[name]) for name, loop in list(runtime.loops.items())]
+        for field, name, factor, text in SERVICE:
+            family = GaugeMetricFamily(name, text, labels=["loop", "service"])
+            for view in views:
+                for service in view["services"]:
+                    if service[field] is not None:
+                        family.add_metric([view["name"], service["name"]], float(service[field]) * factor)
+            yield family
+        restarts = CounterMetricFamily(
+            "edgewright_service_restarts", "Starts after the first", labels=["loop", "service"]
+        )
+        jitter = GaugeMetricFamily("edgewright_loop_jitter_p99_seconds", "How late a step begins", labels=["loop"])
+        share = GaugeMetricFamily("edgewright_loop_cpu_ratio", "Share of one core that the loop uses", labels=["loop"])
+        overruns = CounterMetricFamily("edgewright_loop_overruns", "Steps skipped", labels=["loop"])
+        decisions = CounterMetricFamily("edgewright_decisions", "Decisions recorded", labels=["loop"])
+        refused = CounterMetricFamily("edgewright_refused", "Changes that the driver refused", labels=["loop"])
+        left = GaugeMetricFamily("edgewright_slice_cpu_left_cores", "CPU of the slice in no limit", labels=["loop"])
+        for view in views:
+            loop, label = runtime.loops[view["name"]], [view["name"]]
+            for service in view["services"]:
+                restarts.add_metric([view["name"], service["name"]], service["restarts"])
+            jitter.add_metric(label, loop.pace.jitter_p99_s)
+            share.add_metric(label, loop.pace.cpu_share)
+            overruns.add_metric(label, loop.pace.overruns)
+            decisions.add_metric(label, loop.seq)
+            refused.add_metric(label, loop.refused)
+            left.add_metric(label, view["slice"]["cpu_left"])
+        yield from (restarts, jitter, share, overruns, decisions, refused, left)
+        waiting = GaugeMetricFamily("edgewright_records_waiting", "Decisions and events not yet in the database")
+        waiting.add_metric([], runtime.recorder.waiting)
+        lost = CounterMetricFamily("edgewright_records_lost", "Dropped because memory for them was full")
+        lost.add_metric([], runtime.recorder.lost)
+        yield from (waiting, lost)

@@ -1,0 +1,34 @@
+"""An API key for whatever changes state: `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+
+from edgewright.service.runtime import Runtime
+
+_bearer = HTTPBearer(auto_error=False, description="The key printed at the first start.")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False)
+
+
+def runtime_of(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+def with_key(
+    runtime: Annotated[Runtime, Depends(runtime_of)],
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    header: Annotated[str | None, Depends(_header)],
+) -> None:
+    """Raises 401 without a known key."""
+    key = bearer.credentials if bearer else header
+    if key is None or not runtime.store.knows_key(key):
+        raise HTTPException(401, "needs an API key: Authorization: Bearer KEY, or X-API-Key: KEY")
+
+
+Running = Annotated[Runtime, Depends(runtime_of)]
+WithKey = Depends(with_key)

@@ -1,0 +1,197 @@
+"""The orchestrator's own API: loops, their services, series, decisions, events and orders."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from sqlalchemy import select
+
+from edgewright.core.documents import parse
+from edgewright.core.errors import InputError
+from edgewright.scaling.model import Scenario
+from edgewright.service.api import schemas
+from edgewright.service.api.errors import NotFound
+from edgewright.service.api.keys import Running, WithKey
+from edgewright.service.api.views import decision_view, driver_view, event_view, loop_view
+from edgewright.service.loops import orders
+from edgewright.service.loops.loop import Loop
+from edgewright.service.policies import policy_cards
+from edgewright.service.store.tables import DecisionRow, EventRow
+
+router = APIRouter(prefix="/api/edgewright/v1", tags=["edgewright"])
+Json = dict[str, Any]
+
+
+def _loop(runtime: Running, loop: str) -> Loop:
+    if loop not in runtime.loops:
+        raise NotFound(f"no loop {loop!r}; there are {sorted(runtime.loops)}")
+    return runtime.loops[loop]
+
+
+def _service(chosen: Annotated[Loop, Depends(_loop)], service: str) -> str:
+    if service not in chosen.scenario.names:
+        raise NotFound(f"no service {service!r}; there are {sorted(chosen.scenario.names)}")
+    return service
+
+
+Chosen = Annotated[Loop, Depends(_loop)]
+Service = Annotated[str, Depends(_service)]
+
+
+@router.get("/host")
+def get_host(runtime: Running) -> Json:
+    """Which driver runs the slices and why, what the host has and has left, what it can do for real."""
+    assert runtime.choice is not None
+    names = ("cpu", "memory_bytes")
+    return {
+        "driver": driver_view(runtime.choice),
+        "capacity": {name: runtime.ledger.capacity[name] for name in names},
+        "left": {name: runtime.ledger.left(name) for name in names},
+        "capabilities": runtime.capabilities,
+    }
+
+
+@router.get("/policies")
+def get_policies() -> list[Json]:
+    """Policies that a loop can be switched to."""
+    return policy_cards()
+
+
+@router.get("/loops")
+def get_loops(runtime: Running) -> list[Json]:
+    """The state of every loop now."""
+    return [loop_view(loop, runtime.drivers[name]) for name, loop in sorted(runtime.loops.items())]
+
+
+@router.post(
+    "/loops",
+    status_code=201,
+    dependencies=[WithKey],
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {}, "application/yaml": {}}}},
+)
+async def post_loop(request: Request, runtime: Running) -> Response:
+    """Start a loop from a scenario in JSON, or in YAML (`Content-Type: application/yaml`). Books its slice."""
+    from fastapi.concurrency import run_in_threadpool
+    from fastapi.responses import JSONResponse
+
+    try:
+        text = (await request.body()).decode()
+    except UnicodeDecodeError:
+        raise InputError("body", "bytes", "UTF-8 text") from None
+    is_yaml = "yaml" in request.headers.get("content-type", "")
+    scenario = parse(Scenario, text, source="body", yaml_syntax=is_yaml)
+    loop = await run_in_threadpool(runtime.create, scenario, runtime.settings.data_dir)
+    view = loop_view(loop, runtime.drivers[loop.name])
+    return JSONResponse(view, 201, {"Location": f"{router.prefix}/loops/{loop.name}"})
+
+
+@router.get("/loops/{loop}")
+def get_loop(chosen: Chosen, runtime: Running) -> Json:
+    """The state of a loop and its services now."""
+    return loop_view(chosen, runtime.drivers[chosen.name])
+
+
+@router.get("/loops/{loop}/scenario")
+def get_scenario(chosen: Chosen) -> Json:
+    """The scenario as it runs."""
+    return chosen.scenario.model_dump(mode="json")
+
+
+@router.patch("/loops/{loop}", dependencies=[WithKey])
+def patch_loop(chosen: Chosen, runtime: Running, body: schemas.LoopChange) -> Json:
+    """Switch mode or policy. A policy that does not fit is a 400 with the reason, and the old one goes on."""
+    if body.mode is None and body.policy is None:
+        raise InputError("body", {}, "mode, policy or both")
+    orders.change(chosen, mode=body.mode, policy=body.policy)
+    return loop_view(chosen, runtime.drivers[chosen.name])
+
+
+@router.delete("/loops/{loop}", status_code=204, dependencies=[WithKey])
+def delete_loop(chosen: Chosen, runtime: Running) -> None:
+    """End a loop and its services, and give its slice back."""
+    runtime.delete(chosen.name)
+
+
+@router.get("/loops/{loop}/series")
+def get_series(chosen: Chosen, seconds: Annotated[int, Query(ge=1, le=900)] = 300) -> Json:
+    """The last seconds as columns: one value per entry of `t` (seconds since the epoch)."""
+    return chosen.history.series(seconds)
+
+
+@router.get("/loops/{loop}/decisions")
+def get_decisions(
+    runtime: Running,
+    loop: str,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[int | None, Query(ge=1)] = None,
+    changed_only: bool = False,
+) -> list[Json]:
+    """Recorded decisions, newest first: what was seen, wanted, allowed and done, and why. `before`: a seq."""
+    wanted = select(DecisionRow).where(DecisionRow.loop == loop)
+    if before is not None:
+        wanted = wanted.where(DecisionRow.seq < before)
+    if changed_only:
+        wanted = wanted.where(DecisionRow.changed)
+    with runtime.store.read() as session:
+        rows = session.scalars(wanted.order_by(DecisionRow.seq.desc()).limit(limit)).all()
+    _known(runtime, loop, bool(rows))
+    return [decision_view(row) for row in rows]
+
+
+@router.get("/loops/{loop}/events")
+def get_events(
+    runtime: Running,
+    loop: str,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[float | None, Query(ge=0)] = None,
+) -> list[Json]:
+    """What happened to a loop (and to the orchestrator, without a loop's name), newest first. `before`: a time."""
+    wanted = select(EventRow).where(EventRow.loop.in_([loop, ""]))
+    if before is not None:
+        wanted = wanted.where(EventRow.t < before)
+    with runtime.store.read() as session:
+        rows = session.scalars(wanted.order_by(EventRow.t.desc()).limit(limit)).all()
+    _known(runtime, loop, any(row.loop for row in rows))
+    return [event_view(row) for row in rows]
+
+
+@router.put("/loops/{loop}/services/{service}/pin", dependencies=[WithKey])
+def put_pin(chosen: Chosen, service: Service, body: schemas.Pin) -> Json:
+    """Fix a service's CPU limit, at once and until unpinned, whatever the policy says."""
+    orders.pin(chosen, service, body.cpu)
+    return {"service": service, "pin": body.cpu}
+
+
+@router.delete("/loops/{loop}/services/{service}/pin", status_code=204, dependencies=[WithKey])
+def delete_pin(chosen: Chosen, service: Service) -> None:
+    """The policy decides again."""
+    orders.unpin(chosen, service)
+
+
+@router.post("/loops/{loop}/services/{service}/restart", status_code=202, dependencies=[WithKey])
+def post_restart(chosen: Chosen, service: Service) -> Json:
+    """Restart a service in the background; events tell when it is back."""
+    if not chosen.supervisor.restart(service):
+        raise orders.Conflict(f"{service} is being started already")
+    return {"message": f"{service} is being restarted"}
+
+
+@router.post("/loops/{loop}/rollback", dependencies=[WithKey])
+def post_rollback(chosen: Chosen, body: schemas.Rollback) -> Json:
+    """Put the limits of an earlier decision in force. The loop is paused then, so that they stay."""
+    limits, outcome = orders.roll_back(chosen, body.seq)
+    message = f"the limits of decision {body.seq} are in force and the loop is paused: set its mode to go on"
+    return {"message": message, "mode": "paused", "limits": limits, "refused": dict(outcome.refused)}
+
+
+@router.put("/loops/{loop}/load", dependencies=[WithKey])
+def put_load(chosen: Chosen, body: schemas.LoadFactors) -> Json:
+    """Multiply the load that the generator offers: `{service: factor}`; services not named keep theirs."""
+    return dict(orders.set_load(chosen, body.root))
+
+
+def _known(runtime: Running, loop: str, found: bool) -> None:
+    """A loop without records yet is known, one that nobody ever ran is not."""
+    if not found and loop not in runtime.loops and not runtime.knows(loop):
+        raise NotFound(f"no loop {loop!r}")

@@ -1,0 +1,80 @@
+"""Bodies that the API takes, read strictly."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from edgewright.service.loops.loop import Mode
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class LoopChange(Body):
+    mode: Mode | None = None
+    """`act`; `shadow`: decide and record, change nothing; `paused`: only observe."""
+    policy: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """A name from /policies, or the path of an exported .npz file on the server."""
+
+
+class Pin(Body):
+    cpu: Annotated[float, Field(gt=0)]
+    """Cores."""
+
+
+class Rollback(Body):
+    seq: Annotated[int, Field(ge=1)]
+    """The decision whose limits come back."""
+
+
+class LoadFactors(RootModel[dict[str, float]]):
+    """`{service: factor}`"""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class Required(Body):
+    required: Annotated[float, Field(ge=0)]
+
+
+class RequiredRam(Required):
+    units: Literal["MB"] = "MB"
+
+
+class RequiredStorage(Required):
+    units: Literal["GB"] = "GB"
+
+
+Amount = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+
+
+class Requirements(Body):
+    cpus: Required
+    """Cores."""
+    ram: RequiredRam
+    """MB (10^6 bytes)."""
+    storage: RequiredStorage = RequiredStorage(required=0.0)
+    """GB."""
+
+
+class ComputeChunkInput(Body):
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    user_id: str | None = None
+    description: str = ""
+    compute_id: str | None = None
+    requirements: Requirements
+
+
+class CpusInput(Body):
+    cpus: Required
+
+
+class RamInput(Body):
+    ram: RequiredRam
+
+
+class StorageInput(Body):
+    storage: RequiredStorage

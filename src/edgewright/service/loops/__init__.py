@@ -1,0 +1,1 @@
+"""The running loops: observe, decide, guard, act, record, every interval."""

@@ -1,0 +1,76 @@
+"""Which process runs the loops: a lease in the store, renewed while the process lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from edgewright.service.store import Store
+from edgewright.service.store.tables import LeaseRow
+
+LEASE = "loops"
+LEASE_S = 15.0
+RENEW_S = 3.0
+
+
+def this_process() -> str:
+    """Names this process among all that were and will be: host, pid, start time (clock ticks since boot)."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_start_ticks(os.getpid())}"
+
+
+@dataclass(frozen=True)
+class Leases:
+    """Of one process, at whose `address` its API answers."""
+
+    store: Store
+    holder: str
+    address: str
+
+    def take(self, name: str) -> bool:
+        """Take or renew. False where another living process has it. Raises StoreError."""
+        now = time.time()
+        values = {"holder": self.holder, "address": self.address, "expires": now + LEASE_S}
+        with self.store.write() as session:
+            row = session.get(LeaseRow, name)
+            if row is None:
+                try:
+                    with session.begin_nested():
+                        session.execute(insert(LeaseRow).values(name=name, **values))
+                except IntegrityError:
+                    return False
+                return True
+            free = or_(LeaseRow.holder == self.holder, LeaseRow.expires < now)
+            if _gone(row.holder):
+                free = or_(free, LeaseRow.holder == row.holder)
+            claim = update(LeaseRow).where(LeaseRow.name == name, free).values(**values).returning(LeaseRow.name)
+            return session.scalars(claim).first() is not None
+
+    def release(self, name: str) -> None:
+        with self.store.write() as session:
+            session.execute(delete(LeaseRow).where(LeaseRow.name == name, LeaseRow.holder == self.holder))
+
+    def address_of(self, name: str) -> str | None:
+        """Where the API of the process that has it answers; None where none does."""
+        with self.store.read() as session:
+            row = session.scalars(select(LeaseRow).where(LeaseRow.name == name)).first()
+        return None if row is None or row.expires < time.time() else row.address
+
+
+def _gone(holder: str) -> bool:
+    """A process of this very host that no longer is: its lease need not run out."""
+    host, pid, ticks = holder.rsplit(":", 2)
+    return host == socket.gethostname() and _start_ticks(int(pid)) != ticks
+
+
+def _start_ticks(pid: int) -> str:
+    try:
+        # The command's name stands in parentheses and may hold anything; field 22 is counted from behind it.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

@@ -1,0 +1,295 @@
+"""One loop: a thread that observes, decides, guards, acts and records at every interval, and takes users' orders."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from sqlalchemy import func, select
+
+from edgewright.core.contracts import FloatArray, Outcome
+from edgewright.drivers.host import HostError, Limits
+from edgewright.scaling.control import Controller, Step
+from edgewright.scaling.model import MB, Action, Scenario
+from edgewright.scaling.observation import Observation
+from edgewright.service.loops.history import KEPT_S, History, Moment, digits, plain
+from edgewright.service.loops.pace import Pace
+from edgewright.service.loops.slices import Life, RunningSlice
+from edgewright.service.loops.supervisor import Supervisor
+from edgewright.service.store.recorder import Recorder
+from edgewright.service.store.tables import DecisionRow
+
+Mode = Literal["act", "shadow", "paused"]
+Phase = Literal["starting", "running", "failed", "stopped"]
+
+
+@dataclass
+class Orders:
+    """What users want of a loop: kept in the store, changed only after the store has it."""
+
+    mode: Mode
+    policy: str
+    pins: dict[str, float]  # service -> cores
+    slice_cpu: float  # cores of its chunk
+    slice_memory_mb: float
+    load: dict[str, float]  # service -> factor
+
+
+@dataclass
+class Loop:
+    """Runs one scenario. Users' orders come through `orders.py`; this file is the loop itself."""
+
+    scenario: Scenario
+    slice: RunningSlice
+    controller: Controller
+    orders: Orders
+    recorder: Recorder
+    limits: dict[str, Limits]  # in force, or to start with
+    folder: Path = Path()
+    phase: Phase = "starting"
+    history: History = field(init=False)
+    pace: Pace = field(init=False)
+    supervisor: Supervisor = field(init=False)
+    last_step: dict[str, Any] | None = None  # the last decision's row
+    observation: Observation | None = None
+    seq: int = 0
+    refused: int = 0  # changes refused by the driver so far
+    on_started: Callable[[], None] = lambda: None
+    ordering: threading.RLock = field(
+        default_factory=threading.RLock
+    )  # one order at a time; a step does not wait for it
+    lock: threading.RLock = field(default_factory=threading.RLock)  # held during a step, and while an order is applied
+    _lives: dict[str, Life] = field(default_factory=dict)
+    _trouble: dict[str, str] = field(default_factory=dict)
+    _dead: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _began: float = 0.0
+
+    def __post_init__(self) -> None:
+        slo, interval_s = self.scenario.slo, self.scenario.control.interval_s
+        self.history = History(self.scenario.names, interval_s, max(slo.window_s, interval_s), slo.late_allowed)
+        self.pace = Pace(interval_s)
+        restarted = {s.name: s.run.restart == "always" for s in self.scenario.services if s.run is not None}
+        self.supervisor = Supervisor(self.slice, restarted, self.event)
+
+    @property
+    def name(self) -> str:
+        return self.scenario.name
+
+    @property
+    def warnings(self) -> list[str]:
+        return [f"{kind}: {detail}" for kind, detail in list(self._trouble.items())] + self._dead + self.slice.warnings
+
+    @property
+    def lives(self) -> dict[str, Life]:
+        return self._lives
+
+    def event(self, kind: str, detail: str, service: str = "") -> None:
+        self.recorder.event(kind, detail, loop=self.name, service=service)
+
+    # Life of the thread
+
+    def start(self) -> None:
+        self._restore_history()
+        self._thread = threading.Thread(target=self._run, name=f"loop-{self.name}", daemon=True)
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        self._stop.set()
+
+    def stop(self) -> None:
+        """End the thread; the services go on."""
+        self.ask_to_stop()
+        if self._thread is not None:
+            self._thread.join(90.0)
+        self.supervisor.join(30.0)
+        self.phase = "stopped"
+
+    def _run(self) -> None:
+        while not self._stop.is_set() and not self._start_slice():
+            self._stop.wait(5.0)
+        self._began = time.monotonic()
+        self.pace.start()
+        missed = 0
+        while self.pace.wait(self._stop):
+            if self.pace.overruns > missed:
+                self.event("overrun", f"{self.pace.overruns - missed} steps skipped")
+                missed = self.pace.overruns
+            self.step()
+
+    def _start_slice(self) -> bool:
+        try:
+            for line in self.slice.start(self.limits):
+                self.event("started", line)
+            self.on_started()
+            with self._watching("load"):
+                self.slice.set_load(self.orders.load)
+            self._trouble.pop("start", None)
+            self.phase = "running"
+            return True
+        except (HostError, OSError) as error:
+            self.phase = "failed"
+            self._warn("start", f"{error}; tried again in 5 s")
+            return False
+
+    # One step
+
+    def step(self) -> None:
+        """Observe, decide, guard, act, record. Trouble in any of them is recorded and the loop goes on."""
+        with self.lock, self._watching("observe"):
+            self._lives = self.slice.lives()
+            self._dead = self.supervisor.check(self._lives)
+            seen = replace(self.slice.observe(), slice_cpu=np.float64(self.orders.slice_cpu))
+            self.observation = seen
+            now = time.time()
+            self.history.add(Moment(now, self.orders.slice_cpu, plain(seen)))
+            step, outcome = None, Outcome({}, {})
+            if self.orders.mode != "paused":
+                with self._watching("policy"):
+                    step = self.controller.step(seen)
+            if step is not None and self.orders.mode == "act" and self._started():
+                outcome = self.slice.apply(step.allowed)
+            self.record("policy", seen, outcome, step, t=now)
+
+    def _started(self) -> bool:
+        return time.monotonic() - self._began >= self.scenario.control.start_after_s
+
+    def enforce(self, cpu: FloatArray, memory_bytes: FloatArray | None, note: str) -> Outcome:
+        """Put limits in force at a user's order, and record it. Hold `lock`."""
+        seen = self.observation
+        outcome = self.slice.apply(Action(cpu, memory_bytes))
+        if seen is not None:
+            in_force = np.array([self.limits[name].cpu for name in self.scenario.names])
+            seen = replace(seen, limit_cpu=in_force)
+        self.record("user", seen, outcome, None, note=note, allowed=Action(cpu, memory_bytes))
+        return outcome
+
+    def record(
+        self,
+        by: Literal["policy", "user"],
+        seen: Observation | None,
+        outcome: Outcome,
+        step: Step | None,
+        *,
+        t: float | None = None,
+        note: str = "",
+        allowed: Action | None = None,
+    ) -> None:
+        """Queue a decision and keep the limits that are now in force."""
+        before, names = self.limits, self.scenario.names
+        if seen is not None:
+            memory = seen.memory_limit_bytes
+            self.limits = {
+                name: Limits(float(seen.limit_cpu[i]), before[name].memory_bytes if memory is None else int(memory[i]))
+                for i, name in enumerate(self.scenario.names)
+            }
+        for name, old in self.limits.items():
+            cpu, memory_bytes = outcome.done.get(f"{name}.cpu"), outcome.done.get(f"{name}.memory_bytes")
+            self.limits[name] = Limits(
+                old.cpu if cpu is None else float(cpu), old.memory_bytes if memory_bytes is None else int(memory_bytes)
+            )
+        changed = self.limits != before
+        self.refused += len(outcome.refused)
+        for key, why in outcome.refused.items():
+            self._warn(f"refused {key}", why)
+        for key in outcome.done:
+            self._trouble.pop(f"refused {key}", None)
+        self.seq += 1
+        self.last_step = {
+            "loop": self.name,
+            "seq": self.seq,
+            "t": time.time() if t is None else t,
+            "by": by,
+            "mode": self.orders.mode,
+            "policy": self.orders.policy,
+            "changed": changed or bool(outcome.refused),
+            "body": {
+                "slice_cpu": self.orders.slice_cpu,
+                "observation": by_service(names, plain(seen)) if seen is not None else {},
+                "wanted": _by_service(names, step.wanted if step else None),
+                "allowed": _by_service(names, step.allowed if step else allowed),
+                "reasons": dict(zip(names, step.reasons, strict=False)) if step else dict.fromkeys(names, note),
+                "verdict": {
+                    "changed": step.verdict.changed if step else False,
+                    "notes": dict(zip(names, step.verdict.notes, strict=False)) if step else {},
+                },
+                "outcome": {"done": _nested(outcome.done), "refused": _joined(outcome.refused)},
+                "limits": plain_limits(self.limits),
+            },
+        }
+        self.recorder.decision(self.last_step, plain_limits(self.limits) if changed else None)
+
+    # Trouble: an event when it comes, changes and goes, a warning while it lasts
+
+    @contextlib.contextmanager
+    def _watching(self, kind: str) -> Iterator[None]:
+        try:
+            yield
+            if self._trouble.pop(kind, None) is not None:
+                self.event(f"{kind}_back", "works again")
+        except Exception as error:  # a policy is anyone's code, a driver meets the world: the loop outlives both
+            self._warn(kind, f"{type(error).__name__}: {error}")
+
+    def _warn(self, kind: str, detail: str) -> None:
+        if self._trouble.get(kind) != detail:
+            self.event(f"{kind.split()[0]}_failed" if " " not in kind else kind.split()[0], detail)
+        self._trouble[kind] = detail
+
+    def _restore_history(self) -> None:
+        """Fill the ring with what the store remembers, and go on counting after its last decision."""
+        with self.recorder.store.read() as session:
+            mine = DecisionRow.loop == self.name
+            self.seq = session.scalar(select(func.max(DecisionRow.seq)).where(mine)) or 0
+            recent = select(DecisionRow).where(mine, DecisionRow.by == "policy").order_by(DecisionRow.seq.desc())
+            rows = session.scalars(recent.limit(int(KEPT_S / self.pace.period_s))).all()
+        for row in reversed(rows):
+            seen = row.body["observation"]
+            if list(seen) == list(self.scenario.names) and row.t > time.time() - KEPT_S:
+                columns = {name: [seen[service][name] for service in seen] for name in seen[self.scenario.names[0]]}
+                self.history.add(Moment(row.t, row.body["slice_cpu"], columns))
+
+
+def by_service(names: tuple[str, ...], columns: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Columns of one number per service -> one mapping per service."""
+    return {name: {field: values[i] for field, values in columns.items()} for i, name in enumerate(names)}
+
+
+def _by_service(names: tuple[str, ...], action: Action | None) -> dict[str, dict[str, float]]:
+    if action is None:
+        return {}
+    memory = {} if action.memory_bytes is None else {"memory_bytes": digits(action.memory_bytes)}
+    return by_service(names, {"cpu": digits(action.cpu), **memory})
+
+
+def _nested(done: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """`{"service.cpu": cores}` -> `{"service": {"cpu": cores}}`"""
+    nested: dict[str, dict[str, float]] = {}
+    for key, value in done.items():
+        service, _, resource = key.rpartition(".")
+        nested.setdefault(service, {})[resource] = float(f"{value:.6g}")
+    return nested
+
+
+def _joined(refused: Mapping[str, str]) -> dict[str, str]:
+    """`{"service.cpu": why}` -> `{"service": "cpu: why"}`"""
+    joined: dict[str, list[str]] = {}
+    for key, why in refused.items():
+        service, _, resource = key.rpartition(".")
+        joined.setdefault(service, []).append(f"{resource}: {why}")
+    return {service: "; ".join(reasons) for service, reasons in joined.items()}
+
+
+def plain_limits(limits: dict[str, Limits]) -> dict[str, Any]:
+    return {name: {"cpu": round(limit.cpu, 6), "memory_bytes": limit.memory_bytes} for name, limit in limits.items()}
+
+
+def first_limits(scenario: Scenario) -> dict[str, Limits]:
+    """The scenario's initial limits."""
+    return {s.name: Limits(s.cpu.initial, int(s.memory.initial_mb * MB)) for s in scenario.services}

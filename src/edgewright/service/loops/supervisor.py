@@ -1,0 +1,90 @@
+"""Processes that die are noticed, recorded and started again, ever slower where that does not help."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from edgewright.drivers.host import HostError
+from edgewright.service.loops.slices import Life, RunningSlice
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+STEADY_S = 60.0  # alive for so long, a service starts again with the first wait
+
+
+@dataclass
+class _Watched:
+    wait_s: float = FIRST_WAIT_S
+    due: float | None = None  # when the next start is due; None while it lives
+    busy: bool = False
+    born: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class Supervisor:
+    """Of one slice. `event(kind, detail, service)` records."""
+
+    slice: RunningSlice
+    restarted: Mapping[str, bool]  # service -> whether it is started again by itself
+    event: Callable[[str, str, str], None]
+    _watched: dict[str, _Watched] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def check(self, lives: Mapping[str, Life]) -> list[str]:
+        """Call at every step -> a warning for each process that does not live. Starts run in threads of their own."""
+        warnings, now = [], time.monotonic()
+        for name, life in lives.items():
+            with self._lock:
+                watched = self._watched.setdefault(name, _Watched())
+                if watched.busy:
+                    warnings.append(f"{name}: is being started")
+                    continue
+                if life.alive:
+                    if now - watched.born > STEADY_S:
+                        watched.wait_s = FIRST_WAIT_S
+                    watched.due = None
+                    continue
+                again = self.restarted.get(name, True)
+                if watched.due is None:
+                    watched.due = now + watched.wait_s
+                    then = f"next start in {watched.wait_s:g} s" if again else "not started again (restart: never)"
+                    self.event("service_died", then, name)
+                warnings.append(f"{name}: does not run" + ("" if again else " (restart: never)"))
+                if again and now >= watched.due:
+                    watched.busy = True
+                    threading.Thread(target=self._restart, args=(name, "died"), daemon=True).start()
+        return warnings
+
+    def restart(self, name: str) -> bool:
+        """Restart at a user's wish, in the background. False where a start is under way."""
+        with self._lock:
+            watched = self._watched.setdefault(name, _Watched())
+            if watched.busy:
+                return False
+            watched.busy = True
+        threading.Thread(target=self._restart, args=(name, "asked for"), daemon=True).start()
+        return True
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until no start is under way."""
+        deadline = time.monotonic() + timeout_s
+        while any(watched.busy for watched in self._watched.values()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _restart(self, name: str, why: str) -> None:
+        watched = self._watched[name]
+        try:
+            self.slice.restart(name)
+            self.event("service_restarted", why, name)
+            watched.due = None
+        except (HostError, OSError) as error:
+            self.event("restart_failed", str(error), name)
+            watched.due = time.monotonic() + watched.wait_s
+        finally:
+            if why == "died":
+                watched.wait_s = min(watched.wait_s * 2, LONGEST_WAIT_S)
+            watched.born = time.monotonic()
+            watched.busy = False

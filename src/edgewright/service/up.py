@@ -1,0 +1,129 @@
+"""`edgewright up`: everything put together for one process, and taken apart at its end."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+
+from edgewright.service.api.app import create_app, create_page_app
+from edgewright.service.loops.choice import make_slice
+from edgewright.service.loops.leases import Leases, this_process
+from edgewright.service.runtime import Runtime, SliceFactory
+from edgewright.service.settings import Settings
+from edgewright.service.store import Store
+
+log = structlog.get_logger("edgewright.up")
+
+
+@dataclass
+class Orchestrator:
+    """One running process. `first_key` is the API key where this start made one: it cannot be read again."""
+
+    settings: Settings
+    server: uvicorn.Server
+    listener: socket.socket
+    address: str
+    runtime: Runtime | None = None
+    first_key: str | None = None
+
+    @property
+    def page(self) -> str:
+        """The address to open; it carries a fresh key, so that the page works at once."""
+        return f"{self.address}/" + (f"?key={self.first_key}" if self.first_key else "")
+
+    def serve(self) -> None:
+        """Serve until told to stop, then end services and write what is still to be written."""
+        try:
+            self.server.run(sockets=[self.listener])
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self.listener.close()
+        if self.runtime is not None:
+            self.runtime.close()
+            self.runtime.store.close()
+
+
+def orchestrator(
+    settings: Settings, listener: socket.socket, *, new_key: bool = False, make: SliceFactory = make_slice
+) -> Orchestrator:
+    """Open the store, start the loops, build the application.
+
+    Raises InputError for bad input (settings, scenario), StoreError where the database cannot be used.
+    """
+    host, port = listener.getsockname()[:2]
+    address = f"http://{_reachable(host)}:{port}"
+    if settings.role == "ui":
+        app = create_page_app(settings)
+        _mount_page(app, settings)
+        return Orchestrator(settings, _server(app), listener, address)
+    store = Store(settings.url)
+    runtime = Runtime(settings, store, Leases(store, this_process(), address), make)
+    try:
+        first_key = store.make_key() if new_key or not store.has_keys() else None
+        app = create_app(settings, runtime)
+        if settings.role == "all":
+            _mount_page(app, settings)
+        runtime.start()  # last: what is imported above would hold up the loops' first steps
+    except BaseException:
+        runtime.close()
+        store.close()
+        raise
+    return Orchestrator(settings, _server(app), listener, address, runtime, first_key)
+
+
+def run_until_signal(made: Orchestrator, ready: Callable[[Orchestrator], None]) -> None:
+    """Serve; SIGINT and SIGTERM end it cleanly (uvicorn takes both)."""
+    threading.Thread(target=_when_started, args=(made, ready), daemon=True).start()
+    made.serve()
+
+
+def _when_started(made: Orchestrator, ready: Callable[[Orchestrator], None]) -> None:
+    while not made.server.started and not made.server.should_exit:
+        threading.Event().wait(0.02)
+    if made.server.started:
+        ready(made)
+
+
+def _server(app: FastAPI) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=3, server_header=False, lifespan="on"
+    )
+    return uvicorn.Server(config)
+
+
+def _mount_page(app: FastAPI, settings: Settings) -> None:
+    if importlib.util.find_spec("edgewright.service.ui") is None:
+        reason = "this installation has no page (edgewright.service.ui); the API is at /api/docs"
+    else:
+        try:
+            from edgewright.service.ui import mount
+
+            mount(app, settings)
+            return
+        except ImportError as error:
+            reason = f"the page cannot be loaded ({error}); the API is at /api/docs"
+    log.warning("no_page", detail=reason)
+
+    @app.get("/", include_in_schema=False)
+    def no_page() -> PlainTextResponse:
+        return PlainTextResponse(reason, 503)
+
+
+def _reachable(host: str) -> str:
+    """An address that another process can call: a wildcard is none."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104
+        try:
+            host = socket.gethostbyname(socket.gethostname())
+        except OSError:
+            host = "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
