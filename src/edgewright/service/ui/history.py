@@ -16,7 +16,7 @@ from edgewright.service.ui.shapes import Decision, Event, LoopState
 SHOWN_DECISIONS = 25
 SHOWN_EVENTS = 20
 LARGE_CHANGE_CPU = 0.02
-FILTERS = {"all": "All", "large": "Large or limited", "refused": "Refused"}
+FILTERS = {"notable": "Notable", "all": "All", "refused": "Refused"}
 
 
 class Decisions:
@@ -30,15 +30,19 @@ class Decisions:
         with box("section", "card decisions").props('aria-label="Decisions"'):
             with box("div", "card-head"):
                 text("h2", "", "Decisions")
-                self._filter = ui.toggle(FILTERS, value="all", on_change=self._rebuild)
+                self._filter = ui.toggle(FILTERS, value="notable", on_change=self._rebuild)
                 self._filter.props('unelevated dense no-caps aria-label="Which decisions"').classes("modes")
+                self._filter.tooltip(
+                    f"Notable: moves of {LARGE_CHANGE_CPU:g} CPU or more, limited by the guard, or refused"
+                )
                 self._hold = ui.switch("Hold", on_change=self._rebuild).props("dense")
                 self._hold.tooltip("Keep the list as it is while you read")
-            with box("div", "decision-row decision-head").props("aria-hidden=true"):
-                for word in ("Time", "Service", "CPU limit", "Why", "Guard", "Result", ""):
-                    text("span", "", word)
-            self._list = box("div", "scroll decision-list").props('tabindex=0 role=list aria-label="Newest first"')
-            self._empty = text("p", "empty", "No decision yet")
+            with box("div", "scroll decision-list").props('tabindex=0 role=region aria-label="Newest first"'):
+                with box("div", "decision-row decision-head").props("aria-hidden=true"):
+                    for word in ("Time", "Service", "CPU limit", "Why", "Guard", "Result", ""):
+                        text("span", "", word)
+                self._list = box("div").props("role=list")
+                self._empty = text("p", "empty", "None yet")
 
     def show(self, decisions: list[Decision], zone: tzinfo) -> None:
         self._known = decisions
@@ -71,7 +75,7 @@ class Decisions:
         changes = words.changes(decision)
         if self._filter.value == "refused":
             return any(change.refused for change in changes)
-        if self._filter.value == "large":
+        if self._filter.value == "notable":
             return any(
                 change.refused or change.guard or abs((change.after or 0) - (change.before or 0)) >= LARGE_CHANGE_CPU
                 for change in changes

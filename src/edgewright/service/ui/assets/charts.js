@@ -18,9 +18,9 @@ window.edgewright = (() => {
   }
 
   // Fixed decades around the SLO keep the charts comparable and still; a value outside adds a decade.
-  function decades(slo, columns) {
+  function decades(slo) {
     let low = slo / 10, high = slo * 10;
-    for (const row of rows) for (const column of columns) {
+    for (const chart of charts) if (chart.slo) for (const row of rows) for (const column of chart.columns) {
       const value = row[column];
       if (value > high) high = slo * 10 ** Math.ceil(Math.log10(value / slo));
       if (value > 0 && value < low) low = slo * 10 ** Math.floor(Math.log10(value / slo));
@@ -29,7 +29,7 @@ window.edgewright = (() => {
   }
 
   function range(chart) {
-    if (chart.slo) return decades(chart.slo, chart.columns);
+    if (chart.slo) return decades(chart.slo);
     const max = chart.top ?? topCpu;
     return { min: 0, max, interval: max / (chart.top ? 2 : 4) };
   }
