@@ -15,8 +15,9 @@ def grow(start_mb: int, then_mb: int) -> tuple[str, ...]:
     """Holds start_mb, and then_mb more once it gets SIGUSR1."""
     code = f"""
 import signal, time
-held = [bytearray(b"1" * {start_mb * 1_000_000})]
+held = []
 signal.signal(signal.SIGUSR1, lambda *_: held.append(bytearray(b"1" * {then_mb * 1_000_000})))
+held.append(bytearray(b"1" * {start_mb * 1_000_000}))
 while True: time.sleep(1)
 """
     return (*PYTHON, code)

@@ -99,13 +99,13 @@ class MetricNames:
 
 @dataclass(frozen=True)
 class _Totals:
-    """One scrape of one service; cumulative."""
+    """One scrape of one service; cumulative. By default: nothing counted yet."""
 
-    buckets: dict[float, float]
-    sum_s: float
-    outcomes: dict[str, float]
-    arrivals: float | None
-    in_flight: float
+    buckets: dict[float, float] = field(default_factory=dict)
+    sum_s: float = 0.0
+    outcomes: dict[str, float] = field(default_factory=dict)
+    arrivals: float | None = None
+    in_flight: float = 0.0
 
 
 @dataclass
@@ -135,11 +135,10 @@ class PrometheusSource:
             raise SourceError(f"{self.url}: HTTP status {status}")
         now_s = time.monotonic()
         totals = self._read(text)
-        last_s = now_s if self._last_s is None else self._last_s
+        # What was counted before the first scrape is of no window of ours; a service new in a later one is.
+        last_s, last = (now_s, totals) if self._last_s is None else (self._last_s, self._last)
         result = {
-            # What was counted before the first scrape is not of this window.
-            name: self._window(total, self._last.get(name, total), now_s - last_s)
-            for name, total in totals.items()
+            name: self._window(total, last.get(name, _Totals()), now_s - last_s) for name, total in totals.items()
         }
         self._last, self._last_s = totals, now_s
         return result
@@ -184,7 +183,7 @@ class PrometheusSource:
 
     def _window(self, new: _Totals, old: _Totals, seconds: float) -> ResponseWindow:
         if any(new.outcomes.get(key, 0.0) < value for key, value in old.outcomes.items()):
-            old = _Totals({}, 0.0, {}, 0.0, 0.0)  # the ingress restarted: it counts from zero
+            old = _Totals()  # the ingress restarted: it counts from zero
         ended = {key: value - old.outcomes.get(key, 0.0) for key, value in new.outcomes.items()}
         failed = round(sum(v for key, v in ended.items() if not re.fullmatch(self.names.ok_pattern, key)))
         requests = round(sum(ended.values()))

@@ -131,7 +131,7 @@ class SimulatedMachine:
         with self.lock:
             if self._clock is not None:
                 behind_s = (self._clock() - self._began_s) * self._speed - self.t_s
-                self.step(math.floor(max(0.0, behind_s) / PERIOD_S) * PERIOD_S)
+                self.step(math.floor(max(0.0, behind_s) / PERIOD_S + 1e-6) * PERIOD_S)
             return self.t_s
 
     def step(self, dt_s: float) -> None:
