@@ -1,0 +1,122 @@
+"""Policies on the reference twin: one rollout, its measures, and the study capability `scaling`.
+
+Terms (all policies alike): a request is late if it takes longer than the SLO's bound or fails; a window of the SLO is
+violated if more than the allowed share of its requests is late; cost is the integral of the limits (CPU-seconds
+reserved).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.core.contracts import FloatArray
+from edgewright.core.workload import rates
+from edgewright.scaling.control import Controller
+from edgewright.scaling.events import SimulatedSlice
+from edgewright.scaling.model import Scenario
+from edgewright.scaling.observation import Observation
+from edgewright.scaling.policies import make_policy
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One run. Shapes: T intervals, A services."""
+
+    interval_s: float
+    limit_cpu: FloatArray  # [T, A]
+    usage_cpu: FloatArray  # [T, A]
+    arrived: FloatArray  # [T, A] requests
+    response_s: tuple[tuple[FloatArray, ...], ...]  # [T][A] -> responses of requests that ended
+    failed: FloatArray  # [T, A] requests
+    oom_kills: FloatArray  # [T, A]
+    memory_limit_bytes: FloatArray  # [T, A]
+
+
+def rollout(
+    scenario: Scenario,
+    policy: str,
+    seed: int,
+    *,
+    folder: Path | None = None,
+    **parameters: Any,
+) -> Rollout:
+    """Run a policy for the scenario's duration on the reference twin; same seed, same requests for every policy."""
+    simulated = SimulatedSlice(scenario, seed, folder=folder)
+    if policy == "oracle":
+        from edgewright.scaling.oracle import Oracle
+
+        controller = Controller(scenario, Oracle(simulated, **parameters))
+    else:
+        controller = Controller(scenario, make_policy(policy, scenario, **parameters))
+    interval_s = scenario.control.interval_s
+    steps = round(scenario.duration_s / interval_s)
+    seen: list[Observation] = []
+    responses: list[tuple[FloatArray, ...]] = []
+    failed = []
+    for step in range(steps):
+        observed = simulated.run(interval_s)
+        seen.append(observed)
+        responses.append(tuple(s.responses_s for s in simulated.served))
+        failed.append([s.failed for s in simulated.served])
+        if (step + 1) * interval_s >= scenario.control.start_after_s:
+            simulated.apply(controller.step(observed).allowed)
+
+    def stack(field: str) -> FloatArray:
+        return np.stack([np.asarray(getattr(o, field), dtype=np.float64) for o in seen])
+
+    return Rollout(
+        interval_s,
+        stack("limit_cpu"),
+        stack("usage_cpu"),
+        stack("arrived_hz") * interval_s,
+        tuple(responses),
+        np.array(failed, dtype=np.float64),
+        stack("oom_kills"),
+        stack("memory_limit_bytes"),
+    )
+
+
+def measure(scenario: Scenario, run: Rollout) -> dict[str, float]:
+    """The measures of one run, from `control.start_after_s` on."""
+    first = round(scenario.control.start_after_s / run.interval_s)
+    slo = scenario.slo
+    window = max(1, round(slo.window_s / run.interval_s))
+    responses = [np.concatenate([*step, np.empty(0)]) for step in run.response_s[first:]]
+    everything = np.concatenate([*responses, np.empty(0)])
+    late = everything > slo.response_s
+    windows = violated = 0
+    for service in range(run.limit_cpu.shape[1]):
+        for start in range(first, run.limit_cpu.shape[0] - window + 1, window):
+            ended = np.concatenate([step[service] for step in run.response_s[start : start + window]])
+            windows += 1
+            violated += bool(ended.size) and float((ended > slo.response_s).mean()) > slo.late_allowed
+    limit, usage = run.limit_cpu[first:], run.usage_cpu[first:]
+    failed = run.failed[first:].sum()
+    return {
+        "response_mean_ms": 1e3 * float(everything.mean()),
+        "response_p95_ms": 1e3 * float(np.quantile(everything, 0.95)),
+        "late_percent": 100 * float(late.mean()),
+        "failed_percent": 100 * float(failed / max(everything.size, 1)),
+        "over_1s_percent": 100 * float((everything > 1.0).mean()),
+        "violated_windows_percent": 100 * violated / max(windows, 1),
+        "reserved_cpu_s": float(limit.sum() * run.interval_s),
+        "used_cpu_s": float(usage.sum() * run.interval_s),
+        "utilization_percent": 100 * float(usage.sum() / limit.sum()),
+        "fluctuation_cpu": float(np.abs(np.diff(limit, axis=0)).sum(axis=1).mean()) if len(limit) > 1 else 0.0,
+        "oom_kills": float(run.oom_kills[first:].sum()),
+        "reserved_memory_gb_s": float(run.memory_limit_bytes[first:].sum() * run.interval_s / 1e9),
+    }
+
+
+def coming_rates(scenario: Scenario, seed: int, folder: Path | None = None) -> Mapping[str, FloatArray]:
+    """The rates that a rollout of that seed draws its requests from, Hz by service."""
+    simulated = SimulatedSlice(scenario, seed, folder=folder)
+    return dict(zip(scenario.names, simulated.twin.rate_hz, strict=True))
+
+
+__all__ = ["Rollout", "coming_rates", "measure", "rates", "rollout"]
