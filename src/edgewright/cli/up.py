@@ -22,8 +22,9 @@ def command(
     """Run the orchestrator: loops, API and page. Further settings: EDGEWRIGHT_* (see docs/service.md)."""
     from edgewright.service.settings import bind, read_settings
     from edgewright.service.store import StoreError
-    from edgewright.service.up import orchestrator, run_until_signal
+    from edgewright.service.up import log_to_stderr, orchestrator, run_until_signal
 
+    log_to_stderr()
     settings = read_settings(port=port, host=host, data_dir=data, scenario=scenario, role=role)
     try:
         made = orchestrator(settings, bind(settings), new_key=new_key)

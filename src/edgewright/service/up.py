@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,6 +80,20 @@ def orchestrator(
         store.close()
         raise
     return Orchestrator(settings, _server(app), listener, address, runtime, first_key)
+
+
+def log_to_stderr() -> None:
+    """One line a record; tracebacks without local variables, which may hold keys."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
 
 
 def run_until_signal(made: Orchestrator, ready: Callable[[Orchestrator], None]) -> None:

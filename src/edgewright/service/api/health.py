@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from edgewright.service.api.keys import Running
 from edgewright.service.api.views import loop_view
@@ -57,9 +57,9 @@ SERVICE = (  # field of the API's service, metric, unit factor, help
 )
 
 
-@dataclass
-class _Collector:
-    runtime: Runtime
+class _Collector(Collector):
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
 
     def collect(self) -> Iterator[Metric]:
         runtime = self.runtime

@@ -124,7 +124,7 @@ def get_decisions(
     runtime: Running,
     loop: str,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    before: Annotated[int | None, Query(ge=1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
     changed_only: bool = False,
 ) -> list[Json]:
     """Recorded decisions, newest first: what was seen, wanted, allowed and done, and why. `before`: a seq."""

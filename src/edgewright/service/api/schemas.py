@@ -26,7 +26,7 @@ class Pin(Body):
 
 
 class Rollback(Body):
-    seq: Annotated[int, Field(ge=1)]
+    seq: Annotated[int, Field(ge=1, le=2**62)]
     """The decision whose limits come back."""
 
 

@@ -78,7 +78,7 @@ def loop_view(loop: Loop, driver: DriverChoice) -> dict[str, Any]:
             "cpu_share": round(loop.pace.cpu_share, 5),
             "overruns": loop.pace.overruns,
         },
-        "warnings": loop.warnings,
+        "warnings": loop.warnings + ([f"database: {trouble}"] if (trouble := loop.recorder.trouble) else []),
     }
 
 

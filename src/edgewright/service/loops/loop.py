@@ -27,6 +27,8 @@ from edgewright.service.store.tables import DecisionRow
 
 Mode = Literal["act", "shadow", "paused"]
 Phase = Literal["starting", "running", "failed", "stopped"]
+START_AGAIN_S = 5.0
+OVERRUN_EVENT_S = 60.0
 
 
 @dataclass
@@ -114,14 +116,14 @@ class Loop:
 
     def _run(self) -> None:
         while not self._stop.is_set() and not self._start_slice():
-            self._stop.wait(5.0)
+            self._stop.wait(START_AGAIN_S)
         self._began = time.monotonic()
         self.pace.start()
-        missed = 0
+        missed, told = 0, -OVERRUN_EVENT_S
         while self.pace.wait(self._stop):
-            if self.pace.overruns > missed:
-                self.event("overrun", f"{self.pace.overruns - missed} steps skipped")
-                missed = self.pace.overruns
+            if self.pace.overruns > missed and time.monotonic() - told > OVERRUN_EVENT_S:
+                self.event("overrun", f"{self.pace.overruns - missed} steps skipped since the last such event")
+                missed, told = self.pace.overruns, time.monotonic()
             self.step()
 
     def _start_slice(self) -> bool:
@@ -136,14 +138,14 @@ class Loop:
             return True
         except (HostError, OSError) as error:
             self.phase = "failed"
-            self._warn("start", f"{error}; tried again in 5 s")
+            self._warn("start", f"{error}; tried again in {START_AGAIN_S:g} s", "start_failed")
             return False
 
     # One step
 
     def step(self) -> None:
         """Observe, decide, guard, act, record. Trouble in any of them is recorded and the loop goes on."""
-        with self.lock, self._watching("observe"):
+        with self.lock, self._watching("step"):
             self._lives = self.slice.lives()
             self._dead = self.supervisor.check(self._lives)
             seen = replace(self.slice.observe(), slice_cpu=np.float64(self.orders.slice_cpu))
@@ -155,7 +157,8 @@ class Loop:
                 with self._watching("policy"):
                     step = self.controller.step(seen)
             if step is not None and self.orders.mode == "act" and self._started():
-                outcome = self.slice.apply(step.allowed)
+                with self._watching("apply"):
+                    outcome = self.slice.apply(step.allowed)
             self.record("policy", seen, outcome, step, t=now)
 
     def _started(self) -> bool:
@@ -195,10 +198,10 @@ class Loop:
             self.limits[name] = Limits(
                 old.cpu if cpu is None else float(cpu), old.memory_bytes if memory_bytes is None else int(memory_bytes)
             )
-        changed = self.limits != before
+        new = self.limits != before
         self.refused += len(outcome.refused)
         for key, why in outcome.refused.items():
-            self._warn(f"refused {key}", why)
+            self._warn(f"refused {key}", why, "refused")
         for key in outcome.done:
             self._trouble.pop(f"refused {key}", None)
         self.seq += 1
@@ -209,7 +212,7 @@ class Loop:
             "by": by,
             "mode": self.orders.mode,
             "policy": self.orders.policy,
-            "changed": changed or bool(outcome.refused),
+            "changed": _differ(before, self.limits) or bool(outcome.refused),
             "body": {
                 "slice_cpu": self.orders.slice_cpu,
                 "observation": by_service(names, plain(seen)) if seen is not None else {},
@@ -224,23 +227,23 @@ class Loop:
                 "limits": plain_limits(self.limits),
             },
         }
-        self.recorder.decision(self.last_step, plain_limits(self.limits) if changed else None)
+        self.recorder.decision(self.last_step, plain_limits(self.limits) if new else None)
 
     # Trouble: an event when it comes, changes and goes, a warning while it lasts
 
     @contextlib.contextmanager
-    def _watching(self, kind: str) -> Iterator[None]:
+    def _watching(self, about: str) -> Iterator[None]:
         try:
             yield
-            if self._trouble.pop(kind, None) is not None:
-                self.event(f"{kind}_back", "works again")
+            if self._trouble.pop(about, None) is not None:
+                self.event(f"{about}_back", "works again")
         except Exception as error:  # a policy is anyone's code, a driver meets the world: the loop outlives both
-            self._warn(kind, f"{type(error).__name__}: {error}")
+            self._warn(about, f"{type(error).__name__}: {error}", f"{about}_failed")
 
-    def _warn(self, kind: str, detail: str) -> None:
-        if self._trouble.get(kind) != detail:
-            self.event(f"{kind.split()[0]}_failed" if " " not in kind else kind.split()[0], detail)
-        self._trouble[kind] = detail
+    def _warn(self, about: str, detail: str, kind: str) -> None:
+        if self._trouble.get(about) != detail:
+            self.event(kind, detail)
+        self._trouble[about] = detail
 
     def _restore_history(self) -> None:
         """Fill the ring with what the store remembers, and go on counting after its last decision."""
@@ -284,6 +287,15 @@ def _joined(refused: Mapping[str, str]) -> dict[str, str]:
         service, _, resource = key.rpartition(".")
         joined.setdefault(service, []).append(f"{resource}: {why}")
     return {service: "; ".join(reasons) for service, reasons in joined.items()}
+
+
+def _differ(old: Mapping[str, Limits], new: Mapping[str, Limits]) -> bool:
+    """By what a reader would call a change: a thousandth of a core, a fiftieth of the memory."""
+    return any(
+        abs(new[name].cpu - limit.cpu) >= 1e-3
+        or abs((new[name].memory_bytes or 0) - (limit.memory_bytes or 0)) > 0.02 * (limit.memory_bytes or 0)
+        for name, limit in old.items()
+    )
 
 
 def plain_limits(limits: dict[str, Limits]) -> dict[str, Any]:

@@ -1,0 +1,319 @@
+"""The orchestrator's own API over HTTP, on simulated slices in real time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from .conftest import PREFIX, Client, running, scenario, settings, until
+
+LOOP = f"{PREFIX}/loops/demo"
+
+
+def test_loop_shows_services_slice_and_decision(shared: Client) -> None:
+    until(lambda: shared.loop()["services"][0]["rate_hz"])
+    loop = shared.loop()
+    assert [s["name"] for s in loop["services"]] == ["a", "b"]
+    assert all(s["alive"] and s["limit_cpu"] > 0 for s in loop["services"])
+    assert loop["slice"]["cpu_left"] == pytest.approx(1.0 - sum(s["limit_cpu"] for s in loop["services"]))
+    assert loop["driver"] == {"kind": "simulated", "reason": "asked for by EDGEWRIGHT_DRIVER=simulated"}
+    decision = loop["last_decision"]
+    assert set(decision["observation"]) == set(decision["allowed"]) == set(decision["reasons"]) == {"a", "b"}
+    assert loop["loop_stats"]["period_s"] == 0.2
+
+
+def test_loops_host_policies(shared: Client) -> None:
+    assert [loop["name"] for loop in shared.get(f"{PREFIX}/loops").json()] == ["demo"]
+    host = shared.get(f"{PREFIX}/host").json()
+    assert host["left"]["cpu"] == pytest.approx(host["capacity"]["cpu"] - 1.0)
+    assert {c["name"] for c in host["capabilities"]} >= {"cgroup-cpu"}
+    policies = {p["name"]: p for p in shared.get(f"{PREFIX}/policies").json()}
+    assert policies["threshold"]["kind"] == "rule"
+    assert policies["ppo"]["kind"] == "learned"
+
+
+def test_series_has_a_value_per_time(shared: Client) -> None:
+    until(lambda: len(shared.get(f"{LOOP}/series").json()["t"]) >= 3)
+    series = shared.get(f"{LOOP}/series?seconds=60").json()
+    count = len(series["t"])
+    assert series["t"] == sorted(series["t"])
+    for columns in [*series["services"].values(), series["slice"]]:
+        assert all(len(column) == count for column in columns.values())
+    assert len(shared.get(f"{LOOP}/series?seconds=1").json()["t"]) <= 6
+
+
+def test_decisions_page_backwards(shared: Client) -> None:
+    until(lambda: len(shared.get(f"{LOOP}/decisions?limit=4").json()) == 4)
+    first = shared.get(f"{LOOP}/decisions?limit=2").json()
+    then = shared.get(f"{LOOP}/decisions", params={"limit": 2, "before": first[-1]["seq"]}).json()
+    assert [d["seq"] for d in first + then] == list(range(first[0]["seq"], first[0]["seq"] - 4, -1))
+    changed = shared.get(f"{LOOP}/decisions?changed_only=true").json()
+    assert all(d["changed"] for d in changed)
+
+
+def test_openapi_describes_the_paths(shared: Client) -> None:
+    paths = shared.get("/api/openapi.json").json()["paths"]
+    assert f"{PREFIX}/loops/{{loop}}" in paths
+    assert "/api/v1.0/compute_chunk/{compute_chunk_id}/cpus" in paths
+
+
+def test_metrics_are_prometheus_text(shared: Client) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    families = {f.name: f for f in text_string_to_metric_families(shared.get("/metrics").text)}
+    limits = {s.labels["service"]: s.value for s in families["edgewright_service_cpu_limit_cores"].samples}
+    assert set(limits) == {"a", "b"}
+    assert families["edgewright_decisions"].samples[0].value > 0
+    assert "edgewright_loop_jitter_p99_seconds" in families
+
+
+# Bad input: 400 (404, 409, 413), the one form, never a 500
+
+NAN = json.loads('{"cpu": NaN}')
+REFUSED = [
+    ("PATCH", LOOP, {}, 400),
+    ("PATCH", LOOP, {"mode": "fly"}, 400),
+    ("PATCH", LOOP, {"mode": None, "polcy": "fixed"}, 400),
+    ("PATCH", LOOP, {"policy": "none-such"}, 400),
+    ("PATCH", LOOP, {"policy": "/etc/passwd.npz"}, 400),
+    ("PATCH", LOOP, {"policy": 7}, 400),
+    ("PATCH", LOOP, [], 400),
+    ("PATCH", f"{PREFIX}/loops/none", {"mode": "act"}, 404),
+    ("DELETE", f"{PREFIX}/loops/none", None, 404),
+    ("PUT", f"{LOOP}/services/a/pin", {"cpu": 5.0}, 400),
+    ("PUT", f"{LOOP}/services/a/pin", {"cpu": 0.0}, 400),
+    ("PUT", f"{LOOP}/services/a/pin", {"cpu": -1}, 400),
+    ("PUT", f"{LOOP}/services/a/pin", {"cpu": "0.5"}, 400),
+    ("PUT", f"{LOOP}/services/a/pin", {"cpu": True}, 400),
+    ("PUT", f"{LOOP}/services/a/pin", NAN, 400),
+    ("PUT", f"{LOOP}/services/a/pin", {}, 400),
+    ("PUT", f"{LOOP}/services/none/pin", {"cpu": 0.5}, 404),
+    ("DELETE", f"{LOOP}/services/none/pin", None, 404),
+    ("POST", f"{LOOP}/services/none/restart", None, 404),
+    ("POST", f"{LOOP}/rollback", {"seq": 999_999_999}, 400),
+    ("POST", f"{LOOP}/rollback", {"seq": 0}, 400),
+    ("POST", f"{LOOP}/rollback", {"seq": 10**30}, 400),
+    ("POST", f"{LOOP}/rollback", {}, 400),
+    ("PUT", f"{LOOP}/load", {"a": -1.0}, 400),
+    ("PUT", f"{LOOP}/load", {"a": 1e9}, 400),
+    ("PUT", f"{LOOP}/load", {"none": 1.0}, 400),
+    ("PUT", f"{LOOP}/load", {"a": "much"}, 400),
+    ("POST", f"{PREFIX}/loops", {"format": "edgewright.scaling/1", "name": "x"}, 400),
+    ("POST", f"{PREFIX}/loops", scenario("x", wind=3), 400),
+    ("POST", f"{PREFIX}/loops", scenario("demo"), 400),
+    ("POST", f"{PREFIX}/loops", scenario("x", control={"policy": "none-such"}), 400),
+    ("POST", f"{PREFIX}/loops", scenario("x", slice={"cpu": 500.0, "memory_mb": 1000.0}), 409),
+    ("GET", f"{LOOP}/series?seconds=0", None, 400),
+    ("GET", f"{LOOP}/series?seconds=x", None, 400),
+    ("GET", f"{LOOP}/decisions?limit=0", None, 400),
+    ("GET", f"{LOOP}/decisions?limit=100000", None, 400),
+    ("GET", f"{LOOP}/decisions?before=99999999999999999999999999", None, 400),
+    ("GET", f"{LOOP}/events?before=nan", None, 400),
+    ("GET", f"{PREFIX}/loops/none/decisions", None, 404),
+    ("GET", f"{PREFIX}/loops/none/events", None, 404),
+    ("GET", f"{PREFIX}/none", None, 404),
+    ("POST", LOOP, {}, 405),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), REFUSED)
+def test_refused(shared: Client, method: str, path: str, body: object, status: int) -> None:
+    content = None if body is None else json.dumps(body)
+    answer = shared.request(method, path, content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    told = answer.json()
+    assert told["message"]
+    assert {"message", "field", "given", "allowed"} <= set(told)
+
+
+def test_refused_names_field_and_range(shared: Client) -> None:
+    told = shared.put(f"{LOOP}/services/a/pin", json={"cpu": 5.0}).json()
+    assert (told["field"], told["given"]) == ("cpu", 5.0)
+    assert "0.1 .. 0.8" in told["allowed"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"", b"[1]", b'{"mode": "act", "mode": "shadow"}'[:9]])
+def test_broken_bodies(shared: Client, content: bytes) -> None:
+    for method, path in (("PATCH", LOOP), ("POST", f"{PREFIX}/loops")):
+        answer = shared.request(method, path, content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["message"]
+
+
+def test_large_body(shared: Client) -> None:
+    answer = shared.patch(LOOP, content=b" " * 1_000_001)
+    assert answer.status_code == 413
+    streamed = shared.patch(LOOP, content=(b" " * 100_000 for _ in range(11)))  # no Content-Length
+    assert streamed.status_code == 413
+
+
+# Who may
+
+WRITES = [
+    ("PATCH", LOOP),
+    ("DELETE", LOOP),
+    ("POST", f"{PREFIX}/loops"),
+    ("PUT", f"{LOOP}/services/a/pin"),
+    ("DELETE", f"{LOOP}/services/a/pin"),
+    ("POST", f"{LOOP}/services/a/restart"),
+    ("POST", f"{LOOP}/rollback"),
+    ("PUT", f"{LOOP}/load"),
+    ("POST", "/api/v1.0/compute_chunk"),
+    ("DELETE", "/api/v1.0/compute_chunk/x"),
+    ("PUT", "/api/v1.0/compute_chunk/x/cpus"),
+    ("PUT", "/api/v1.0/compute_chunk/x/ram"),
+    ("PUT", "/api/v1.0/compute_chunk/x/storage"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"X-API-Key": ""}])
+def test_writes_need_a_key(shared: Client, method: str, path: str, headers: dict[str, str]) -> None:
+    with httpx.Client(base_url=shared.made.address, trust_env=False) as nobody:
+        answer = nobody.request(method, path, json={"mode": "paused"}, headers=headers)
+    assert answer.status_code == 401, answer.text
+    assert shared.loop()["mode"] == "act"
+
+
+def test_every_write_of_the_api_is_listed_above(shared: Client) -> None:
+    paths = shared.get("/api/openapi.json").json()["paths"]
+    writes = sum(method != "get" for path in paths.values() for method in path)
+    assert writes == len(WRITES)
+
+
+def test_key_in_either_header(client: Client) -> None:
+    key = client.made.first_key
+    assert key
+    with httpx.Client(base_url=client.made.address, trust_env=False) as other:
+        assert other.patch(LOOP, json={"mode": "shadow"}, headers={"X-API-Key": key}).status_code == 200
+    assert client.made.page.endswith(f"/?key={key}")
+    store = client.made.settings.data_dir / "edgewright.sqlite"
+    assert key.encode() not in store.read_bytes() + Path(f"{store}-wal").read_bytes()
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "evil.example:8741"])
+def test_foreign_host_header(shared: Client, host: str) -> None:
+    assert shared.get(LOOP, headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1:9", "[::1]:8741", "192.168.0.7"])
+def test_own_host_header(shared: Client, host: str) -> None:
+    assert shared.get(LOOP, headers={"Host": host}).status_code == 200
+
+
+# Orders
+
+
+def test_shadow_decides_and_changes_nothing(client: Client) -> None:
+    assert client.patch(LOOP, json={"mode": "shadow", "policy": "hpa"}).status_code == 200
+    before = {s["name"]: s["limit_cpu"] for s in client.loop()["services"]}
+    client.put(f"{LOOP}/load", json={"a": 8.0, "b": 8.0})
+    until(lambda: abs(sum(a["cpu"] for a in client.loop()["last_decision"]["allowed"].values()) - 0.6) > 0.05)
+    assert {s["name"]: s["limit_cpu"] for s in client.loop()["services"]} == before
+    assert client.loop()["last_decision"]["outcome"] == {"done": {}, "refused": {}}
+
+
+def test_paused_observes_only(client: Client) -> None:
+    client.patch(LOOP, json={"mode": "paused"})
+    seq = client.loop()["last_decision"]["seq"]
+    until(lambda: client.loop()["last_decision"]["seq"] > seq + 2)
+    decision = client.loop()["last_decision"]
+    assert decision["wanted"] == {}
+    assert decision["observation"]["a"]["limit_cpu"] > 0
+
+
+def test_pin_holds_until_unpinned(client: Client) -> None:
+    assert client.put(f"{LOOP}/services/a/pin", json={"cpu": 0.7}).status_code == 200
+    assert client.service("a")["limit_cpu"] == pytest.approx(0.7)  # at once
+    seq = client.loop()["last_decision"]["seq"]
+    until(lambda: client.loop()["last_decision"]["seq"] > seq + 3)
+    loop = client.loop()
+    assert loop["services"][0]["limit_cpu"] == pytest.approx(0.7)
+    assert loop["slice"]["cpu_left"] >= -1e-6
+    assert "pinned" in loop["last_decision"]["verdict"]["notes"]["a"]
+    told = client.put(f"{LOOP}/services/b/pin", json={"cpu": 0.5})
+    assert told.status_code == 400
+    assert "at most 0.3" in told.json()["allowed"]
+    assert client.delete(f"{LOOP}/services/a/pin").status_code == 204
+    assert client.service("a")["pin"] is None
+
+
+def test_rollback_brings_limits_back_and_pauses(client: Client) -> None:
+    until(lambda: client.get(f"{LOOP}/decisions").json())
+    wanted = client.get(f"{LOOP}/decisions?limit=1").json()[0]
+    client.put(f"{LOOP}/services/a/pin", json={"cpu": 0.65})
+    client.delete(f"{LOOP}/services/a/pin")
+    answer = client.post(f"{LOOP}/rollback", json={"seq": wanted["seq"]})
+    assert answer.status_code == 200
+    assert answer.json()["mode"] == "paused"
+    assert "paused" in answer.json()["message"]
+    for service in client.loop()["services"]:
+        assert service["limit_cpu"] == pytest.approx(wanted["limits"][service["name"]]["cpu"], abs=1e-3)
+    until(lambda: any(d["by"] == "user" for d in client.get(f"{LOOP}/decisions?changed_only=true").json()))
+
+
+def test_policy_that_does_not_fit_is_refused_and_the_old_one_goes_on(client: Client, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(b"PK\x03\x04 not a policy")
+    answer = client.patch(LOOP, json={"policy": str(broken), "mode": "paused"})
+    assert answer.status_code == 400
+    loop = client.loop()
+    assert (loop["policy"], loop["mode"]) == ("threshold", "act")
+    assert client.patch(LOOP, json={"policy": "model"}).json()["policy"] == "model"
+    until(lambda: client.events("policy"))
+
+
+def test_load_factor_reaches_the_services(client: Client) -> None:
+    assert client.put(f"{LOOP}/load", json={"a": 6.0}).json() == {"a": 6.0}
+    until(lambda: (client.service("a")["rate_hz"] or 0) > 60)
+    assert client.service("a")["load_factor"] == 6.0
+    assert client.service("b")["rate_hz"] < 60
+
+
+def test_second_loop_comes_and_goes(client: Client) -> None:
+    other = scenario("other", ("c",))
+    body = yaml.safe_dump(other)
+    made = client.post(f"{PREFIX}/loops", content=body, headers={"Content-Type": "application/yaml"})
+    assert made.status_code == 201, made.text
+    assert made.headers["Location"] == f"{PREFIX}/loops/other"
+    until(lambda: client.loop("other")["phase"] == "running")
+    assert client.get(f"{PREFIX}/loops/other/scenario").json()["services"][0]["name"] == "c"
+    assert client.delete(f"{PREFIX}/loops/other").status_code == 204
+    assert client.get(f"{PREFIX}/loops/other").status_code == 404
+    host = client.get(f"{PREFIX}/host").json()
+    assert host["left"]["cpu"] == pytest.approx(host["capacity"]["cpu"] - 1.0)
+
+
+def test_dead_service_is_told_and_started_again(client: Client) -> None:
+    assert client.made.runtime
+    client.made.runtime.loops["demo"].slice.host.machine.fail("a")
+    until(lambda: client.events("service_died"))
+    until(lambda: client.service("a")["alive"] and client.service("a")["restarts"] == 1)
+    until(lambda: client.events("service_restarted"))
+    assert client.post(f"{LOOP}/services/b/restart").status_code == 202
+    until(lambda: client.service("b")["restarts"] == 1)
+
+
+def test_orders_outlive_a_clean_restart(tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    with running(given) as client:
+        key = client.made.first_key
+        client.put(f"{LOOP}/services/a/pin", json={"cpu": 0.45})
+        client.patch(LOOP, json={"mode": "shadow", "policy": "hpa"})
+        client.put(f"{LOOP}/load", json={"b": 2.0})
+        until(lambda: client.service("a")["limit_cpu"] == pytest.approx(0.45))
+        seq = client.loop()["last_decision"]["seq"]
+    with running(given, key=key) as client:
+        assert client.made.first_key is None
+        loop = client.loop()
+        assert (loop["mode"], loop["policy"]) == ("shadow", "hpa")
+        assert loop["services"][0]["pin"] == pytest.approx(0.45)
+        assert loop["services"][0]["limit_cpu"] == pytest.approx(0.45)
+        assert loop["services"][1]["load_factor"] == 2.0
+        assert loop["last_decision"]["seq"] > seq
+        assert len(client.get(f"{LOOP}/series").json()["t"]) > 2
+        assert client.patch(LOOP, json={"mode": "act"}).status_code == 200  # the old key still opens
