@@ -13,9 +13,12 @@ import contextlib
 import json
 import math
 import mmap
+import signal
 import time
+import urllib.request
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import numpy as np
 from aiohttp import web
@@ -26,7 +29,7 @@ from edgewright.demo.radio import FloatArray, RadioWorld
 
 NEIGHBOURS = 8
 BOUND_QUANTILE = 0.9
-PLACES, MEMBERS = 500, 18
+PLACES, MEMBERS, MAX_MEMBERS = 500, 15, 1000
 
 REQUESTS = Counter("localization_requests", "Requests by outcome", ["outcome"])
 INFERENCE = Histogram(
@@ -43,24 +46,25 @@ class Localizer:
     in a tight loop, and a request's cost would hang on its neighbours.
     """
 
-    def __init__(self, world: RadioWorld, members: int, seed: int) -> None:
+    def __init__(self, world: RadioWorld, seed: int, members: int) -> None:
+        self._world, self._seed = world, seed
+        self._ensemble: list[tuple[Any, FloatArray]] = []
+        self._scale = 1.0
+        self.resize(members)
+
+    def resize(self, members: int) -> None:
         from sklearn.neighbors import KNeighborsRegressor
 
-        self._members = []
-        for member in range(members):
-            rss_dbm, positions_m = world.survey(PLACES, [seed, member])
+        for member in range(len(self._ensemble), members):
+            rss_dbm, positions_m = self._world.survey(PLACES, [self._seed, member])
             model = KNeighborsRegressor(NEIGHBOURS, algorithm="brute", metric="manhattan")
-            self._members.append((model.fit(rss_dbm, positions_m), positions_m))
-        self._scale = 1.0
-
-    @property
-    def members(self) -> int:
-        return len(self._members)
+            self._ensemble.append((model.fit(rss_dbm, positions_m), positions_m))
+        self.members = members
 
     def locate(self, rss_dbm: FloatArray) -> tuple[FloatArray, float]:
         """float64[A], dBm -> position [2], m, and the radius that holds the true one in 90 % of cases, m."""
         near_m, weight = np.empty((self.members, NEIGHBOURS, 2)), np.empty((self.members, NEIGHBOURS, 1))
-        for member, (model, positions_m) in enumerate(self._members):
+        for member, (model, positions_m) in enumerate(self._ensemble[: self.members]):
             distance, index = model.kneighbors(rss_dbm[np.newaxis])
             near_m[member] = positions_m[index[0]]
             weight[member, :, 0] = 1.0 / np.maximum(distance[0], 1e-9)
@@ -69,38 +73,18 @@ class Localizer:
         spread_m = math.sqrt(float((weight * (near_m - position_m) ** 2).sum()))
         return position_m, self._scale * spread_m
 
-    def calibrate_bound(self, world: RadioWorld, seed: int, count: int = 60) -> None:
+    def calibrate_bound(self, count: int = 60) -> None:
         """Scale the spread of the neighbours so that BOUND_QUANTILE of held-out errors stay below the bound."""
         self._scale = 1.0
         ratios = []
-        for rss_dbm, true_m in zip(*world.survey(count, [seed, 1_000_002]), strict=True):
+        for rss_dbm, true_m in zip(*self.queries(count), strict=True):
             position_m, spread_m = self.locate(rss_dbm)
             ratios.append(math.dist(position_m, true_m) / spread_m)
         self._scale = float(np.quantile(ratios, BOUND_QUANTILE))
 
-    def cpu_ms(self, queries: FloatArray) -> float:
-        """Median process CPU time of one inference, ms, with a pause before each as between real requests."""
-        times = []
-        for rss_dbm in queries:
-            time.sleep(0.005)
-            start = time.process_time()
-            self.locate(rss_dbm)
-            times.append(time.process_time() - start)
-        return float(np.median(times)) * 1e3
-
-
-def sized(world: RadioWorld, seed: int, cpu_ms: float) -> Localizer:
-    """A localizer with as many members as make one inference cost `cpu_ms` of CPU on this host.
-
-    Raises InputError where one member costs more, or a thousand cost less.
-    """
-    queries = world.survey(30, [seed, 1_000_001])[0]
-    sample = Localizer(world, 8, seed)
-    sample.cpu_ms(queries[:5])  # the first calls load code
-    members = round(cpu_ms / sample.cpu_ms(queries) * sample.members)
-    if not 1 <= members <= 1000:
-        raise InputError("cpu-ms", cpu_ms, "what 1 to 1000 members of the ensemble cost here")
-    return Localizer(world, members, seed)
+    def queries(self, count: int) -> tuple[FloatArray, FloatArray]:
+        """Measurements that no member has seen -> rss_dbm [count, A], positions_m [count, 2]."""
+        return self._world.survey(count, [self._seed, MAX_MEMBERS])
 
 
 class RecentFixes:
@@ -136,6 +120,7 @@ class Service:
         self._localizer, self._access_points, self._recent = localizer, access_points, recent
         self._queue: asyncio.Queue[tuple[web.Request, FloatArray, asyncio.Future[web.Response]]]
         self._queue = asyncio.Queue(queue)
+        self.ready = False
 
     def application(self) -> web.Application:
         application = web.Application()
@@ -200,10 +185,57 @@ class Service:
             self._recent.expire()
 
     async def _healthz(self, _: web.Request) -> web.Response:
+        if not self.ready:
+            return web.json_response({"status": "starting"}, status=503)
         return web.json_response({"status": "ok", "members": self._localizer.members})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def calibrate(self, url: str, cpu_ms: float) -> None:
+        """As many members as make one request, HTTP included, cost `cpu_ms` of CPU on this host.
+
+        Measured with paced requests of our own from another thread. Raises InputError where no size does.
+        """
+        few, many = 2, 18
+        await self._request_cpu_ms(url, few)  # the first calls load code
+        low_ms, high_ms = await self._request_cpu_ms(url, few), await self._request_cpu_ms(url, many)
+        members = round(few + (cpu_ms - low_ms) / max(1e-3, (high_ms - low_ms) / (many - few)))
+        if not 1 <= members <= MAX_MEMBERS:
+            raise InputError("cpu-ms", cpu_ms, f"what 1 to {MAX_MEMBERS} members cost here; 2 cost {low_ms:.2f}")
+        self._localizer.resize(members)
+
+    async def _request_cpu_ms(self, url: str, members: int, count: int = 40) -> float:
+        def ask() -> None:
+            for body in bodies:
+                time.sleep(0.01)
+                with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30):  # noqa: S310
+                    pass
+
+        self._localizer.resize(members)
+        bodies = [json.dumps({"rss_dbm": row.tolist()}).encode() for row in self._localizer.queries(count)[0]]
+        start_s = time.thread_time()  # of this thread: the asking one costs nothing here
+        await asyncio.to_thread(ask)
+        return (time.thread_time() - start_s) / count * 1e3
+
+
+async def serve(service: Service, localizer: Localizer, options: argparse.Namespace) -> None:
+    """Until SIGTERM or SIGINT."""
+    end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end.set)
+    runner = web.AppRunner(service.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, options.host, options.port).start()
+        if options.cpu_ms is not None:
+            await service.calibrate(f"http://{options.host}:{options.port}/locate", options.cpu_ms)
+        localizer.calibrate_bound()
+        print(f"{localizer.members} members of {PLACES} places", flush=True)
+        service.ready = True
+        await end.wait()
+    finally:
+        await runner.cleanup()
 
 
 def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
@@ -224,7 +256,7 @@ def main() -> None:
     parser.add_argument("--access-points", type=_positive(int), default=48)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--members", type=_positive(int), help=f"of the ensemble (default {MEMBERS})")
-    size.add_argument("--cpu-ms", type=_positive(float), help="as many members as cost this much CPU per inference")
+    size.add_argument("--cpu-ms", type=_positive(float), help="as many members as make a request cost this much")
     parser.add_argument("--queue", type=_positive(int), default=100, help="requests that may wait; more get 503")
     parser.add_argument("--memory-per-request-kb", type=float, default=0.0, help="held for --memory-hold-s")
     parser.add_argument("--memory-hold-s", type=_positive(float), default=20.0)
@@ -234,27 +266,15 @@ def main() -> None:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     threadpool_limits(1)
-    world = RadioWorld.generate(options.seed, options.access_points)
-    try:
-        if options.cpu_ms is not None:
-            localizer = sized(world, options.seed, options.cpu_ms)
-        else:
-            localizer = Localizer(world, options.members or MEMBERS, options.seed)
-    except InputError as error:
-        parser.error(str(error))
-    localizer.calibrate_bound(world, options.seed)
-    cpu_ms = localizer.cpu_ms(world.survey(20, [options.seed, 1_000_003])[0])
-    print(f"{localizer.members} members, {cpu_ms:.2f} ms of CPU per inference", flush=True)
+    localizer = Localizer(
+        RadioWorld.generate(options.seed, options.access_points), options.seed, options.members or MEMBERS
+    )
     recent = RecentFixes(4 * round(options.memory_per_request_kb * 250), options.memory_hold_s)
     service = Service(localizer, options.access_points, options.queue, recent)
-    web.run_app(
-        service.application(),
-        host=options.host,
-        port=options.port,
-        access_log=None,
-        print=None,
-        shutdown_timeout=1.0,
-    )
+    try:
+        asyncio.run(serve(service, localizer, options))
+    except InputError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
