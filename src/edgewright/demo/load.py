@@ -173,7 +173,7 @@ def main() -> None:
         ingress = Ingress(streams, metrics, timeout_s=config.timeout_s, record=record, results=results)
         gc.freeze()  # what start-up made is not searched again: a full collection would delay sends
         start_cpu_s = time.process_time()
-        asyncio.run(serve(ingress, options.port, os.environ.get(TOKEN_VARIABLE)))
+        asyncio.run(serve(ingress, options.port, os.environ.get(TOKEN_VARIABLE) or None))
         used_s = time.process_time() - start_cpu_s
     summary = {
         "services": ingress.ended,
