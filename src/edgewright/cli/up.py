@@ -22,16 +22,17 @@ def command(
     """Run the orchestrator: loops, API and page. Further settings: EDGEWRIGHT_* (see docs/service.md)."""
     from edgewright.service.settings import bind, read_settings
     from edgewright.service.store import StoreError
-    from edgewright.service.up import log_to_stderr, orchestrator, run_until_signal
+    from edgewright.service.up import end_on_signals, log_to_stderr, orchestrator, run
 
     log_to_stderr()
+    end_on_signals()
     settings = read_settings(port=port, host=host, data_dir=data, scenario=scenario, role=role)
     try:
         made = orchestrator(settings, bind(settings), new_key=new_key)
     except StoreError as error:
         typer.secho(f"edgewright: {error}", fg="red", err=True)
         raise typer.Exit(1) from None
-    run_until_signal(made, _tell)
+    run(made, _tell)
 
 
 def _tell(made: Orchestrator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 import sys
 import threading
@@ -96,10 +97,25 @@ def log_to_stderr() -> None:
     )
 
 
-def run_until_signal(made: Orchestrator, ready: Callable[[Orchestrator], None]) -> None:
-    """Serve; SIGINT and SIGTERM end it cleanly (uvicorn takes both)."""
+def end_on_signals() -> None:
+    """SIGINT and SIGTERM unwind the stack, so that services end; uvicorn raises again what it caught meanwhile."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+
+
+def run(made: Orchestrator, ready: Callable[[Orchestrator], None]) -> None:
+    """Serve until a signal; `ready` is called once the address answers."""
     threading.Thread(target=_when_started, args=(made, ready), daemon=True).start()
-    made.serve()
+    try:
+        made.server.run(sockets=[made.listener])
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second one must not stop the services from being ended
+        made.close()
 
 
 def _when_started(made: Orchestrator, ready: Callable[[Orchestrator], None]) -> None:

@@ -87,7 +87,7 @@ class Loop:
 
     @property
     def warnings(self) -> list[str]:
-        return [f"{kind}: {detail}" for kind, detail in list(self._trouble.items())] + self._dead + self.slice.warnings
+        return [f"{about}: {detail}" for about, detail in list(self._trouble.items())] + self._dead + self.slice.warnings
 
     @property
     def lives(self) -> dict[str, Life]:
@@ -201,7 +201,8 @@ class Loop:
         new = self.limits != before
         self.refused += len(outcome.refused)
         for key, why in outcome.refused.items():
-            self._warn(f"refused {key}", why, "refused")
+            service, _, resource = key.rpartition(".")
+            self._warn(f"refused {key}", f"{resource}: {why}", "refused", service)
         for key in outcome.done:
             self._trouble.pop(f"refused {key}", None)
         self.seq += 1
@@ -240,9 +241,9 @@ class Loop:
         except Exception as error:  # a policy is anyone's code, a driver meets the world: the loop outlives both
             self._warn(about, f"{type(error).__name__}: {error}", f"{about}_failed")
 
-    def _warn(self, about: str, detail: str, kind: str) -> None:
+    def _warn(self, about: str, detail: str, kind: str, service: str = "") -> None:
         if self._trouble.get(about) != detail:
-            self.event(kind, detail)
+            self.event(kind, detail, service)
         self._trouble[about] = detail
 
     def _restore_history(self) -> None:

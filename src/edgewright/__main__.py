@@ -1,0 +1,3 @@
+from edgewright.cli import app
+
+app()
