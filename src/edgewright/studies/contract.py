@@ -6,6 +6,7 @@ numbers), because methods are compared seed by seed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,8 +56,6 @@ class ScenarioSource:
         """Read strictly as a document of that kind. Raises InputError naming file (or study) and field."""
         if self.path is not None:
             return read(kind, self.path)
-        import json
-
         try:
             text = json.dumps(self.data, allow_nan=False)
         except (TypeError, ValueError) as error:
