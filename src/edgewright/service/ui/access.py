@@ -7,11 +7,11 @@ from typing import Any
 
 from nicegui import app, ui
 
-from edgewright.service.ui.client import ApiError, ApiGone
+from edgewright.service.ui.client import ApiError, ApiGone, Told
 from edgewright.service.ui.elements import box, text
 
 KEY = "api_key"
-Call = Callable[[str], Awaitable[None]]
+Call = Callable[[str], Awaitable[Told]]
 
 
 class Access:
@@ -39,7 +39,7 @@ class Access:
             self.ask()
             return False
         try:
-            await call(self.key)
+            told = await call(self.key)
         except ApiError as error:
             if error.key_refused:
                 self._set_key(None)
@@ -50,7 +50,8 @@ class Access:
         except ApiGone as error:
             ui.notify(f"Not done: the API does not answer ({error})", type="negative", close_button="Close")
             return False
-        ui.notify(done, type="positive", timeout=2500)
+        told = told or done
+        ui.notify(told[0].upper() + told[1:], type="positive", timeout=2500 if told == done else 6000)
         await self._after()
         return True
 

@@ -12,6 +12,7 @@ from edgewright.service.ui.shapes import Columns, Decision, Event, Host, LoopSta
 
 PREFIX = "/api/edgewright/v1"
 T = TypeVar("T")
+Told = str | None  # what the API says of a change it made, where it says anything
 
 
 class ApiError(Exception):
@@ -57,24 +58,24 @@ class Api:
     async def events(self, loop: str) -> list[Event]:
         return await self._read(list[Event], _path(loop, "events"))
 
-    async def change(self, key: str, loop: str, **fields: str) -> None:
+    async def change(self, key: str, loop: str, **fields: str) -> Told:
         """Set `mode` or `policy` of a loop."""
-        await self._write(key, "PATCH", _path(loop), fields)
+        return await self._write(key, "PATCH", _path(loop), fields)
 
-    async def pin(self, key: str, loop: str, service: str, cpu: float) -> None:
-        await self._write(key, "PUT", _path(loop, "services", service, "pin"), {"cpu": cpu})
+    async def pin(self, key: str, loop: str, service: str, cpu: float) -> Told:
+        return await self._write(key, "PUT", _path(loop, "services", service, "pin"), {"cpu": cpu})
 
-    async def unpin(self, key: str, loop: str, service: str) -> None:
-        await self._write(key, "DELETE", _path(loop, "services", service, "pin"))
+    async def unpin(self, key: str, loop: str, service: str) -> Told:
+        return await self._write(key, "DELETE", _path(loop, "services", service, "pin"))
 
-    async def roll_back(self, key: str, loop: str, seq: int) -> None:
-        await self._write(key, "POST", _path(loop, "rollback"), {"seq": seq})
+    async def roll_back(self, key: str, loop: str, seq: int) -> Told:
+        return await self._write(key, "POST", _path(loop, "rollback"), {"seq": seq})
 
-    async def load(self, key: str, loop: str, service: str, factor: float) -> None:
-        await self._write(key, "PUT", _path(loop, "load"), {service: factor})
+    async def load(self, key: str, loop: str, service: str, factor: float) -> Told:
+        return await self._write(key, "PUT", _path(loop, "load"), {service: factor})
 
-    async def restart(self, key: str, loop: str, service: str) -> None:
-        await self._write(key, "POST", _path(loop, "services", service, "restart"))
+    async def restart(self, key: str, loop: str, service: str) -> Told:
+        return await self._write(key, "POST", _path(loop, "services", service, "restart"))
 
     async def _read(self, kind: type[T], path: str, **query: Any) -> T:
         answer = await self._send("GET", path, params=query)
@@ -83,8 +84,10 @@ class Api:
         except ValidationError as error:
             raise ApiGone(f"{path} answered in a form this page does not know: {error.errors()[0]['loc']}") from error
 
-    async def _write(self, key: str, method: str, path: str, body: object = None) -> None:
-        await self._send(method, path, json=body, headers={"Authorization": f"Bearer {key}"})
+    async def _write(self, key: str, method: str, path: str, body: object = None) -> Told:
+        answer = await self._send(method, path, json=body, headers={"Authorization": f"Bearer {key}"})
+        told = answer.json() if answer.content else None
+        return told.get("message") if isinstance(told, dict) else None
 
     async def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:

@@ -105,7 +105,7 @@ class Decisions:
 
         button = self._access.needs_key(ui.button(icon="undo", on_click=undo, color=None))
         button.props(f'flat dense round size=sm aria-label="Roll back to decision {decision.seq}"').classes("plain")
-        button.tooltip(f"Roll back to the limits of decision {decision.seq}")
+        button.tooltip("Bring the limits after this decision back, and pause the loop")
 
 
 class Events:

@@ -92,7 +92,7 @@ class Page:
         self._main.classes(**({"add": "stale"} if view.trouble else {"remove": "stale"}))
         self._gone.show(
             view.trouble
-            and f"The API does not answer: {view.trouble}. "
+            and f"Nothing new from the API: {view.trouble}. "
             + (f"What you see is from {words.clock(view.since, self._zone)}. " if loop else "")
             + "Trying again every 2 seconds."
         )

@@ -73,7 +73,7 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
 
 def _http(parent: FastAPI, settings: PageSettings) -> httpx.AsyncClient:
     if settings.api_url is not None:
-        return httpx.AsyncClient(base_url=settings.api_url, timeout=TIMEOUT_S)
+        return httpx.AsyncClient(base_url=settings.api_url, timeout=TIMEOUT_S, trust_env=False)
     inside = httpx.ASGITransport(parent, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=inside, base_url="http://localhost", timeout=TIMEOUT_S)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from nicegui import ui
 
@@ -29,8 +28,7 @@ class Headline:
     def __init__(self, api: Api, access: Access, loop: str, policies: list[PolicyInfo]) -> None:
         self._api, self._access, self._loop = api, access, loop
         self._policies = {policy.name: policy for policy in policies}
-        self._shown: dict[str, str] = {}  # what the API last said
-        self._busy = False  # a switch was set and the API has not answered: polls must not set it back
+        self._busy = 0  # switches set and not yet answered by the API: until then polls must not set them back
         with box("section", "card headline").props('aria-label="State of the loop"'):
             with box("div", "finding"):
                 with box("div", "verdict").props("role=status aria-live=polite"):
@@ -40,13 +38,16 @@ class Headline:
             with box("div", "switches"):
                 with box("div", "switch"):
                     text("span", "quiet label", "Mode")
-                    self._mode = access.needs_key(ui.toggle(MODES, on_change=self._set_mode))
+                    self._mode = access.needs_key(ui.toggle(MODES))
+                    # Raised by the visitor only, not by a value that a poll sets.
+                    self._mode.on("update:model-value", self._set_mode)
                     self._mode.props('unelevated dense no-caps aria-label="Mode of the loop"').classes("modes")
                     self._mode_word = text("span", "quiet")
                 with box("div", "switch"):
                     text("span", "quiet label", "Policy")
                     options = {policy.name: _titled(policy) for policy in policies}
-                    self._policy = access.needs_key(ui.select(options, on_change=self._set_policy))
+                    self._policy = access.needs_key(ui.select(options))
+                    self._policy.on("update:model-value", self._set_policy)
                     self._policy.props('outlined dense options-dense aria-label="Policy"').classes("policy")
                     self._policy_word = text("span", "quiet clamp")
                     with self._policy_word:
@@ -57,32 +58,29 @@ class Headline:
         self._promise.text = words.promise(loop.slo)
         self._last.text = last_change(view, now)
         if not self._busy:
-            self._shown = {"mode": loop.mode, "policy": loop.policy}
             self._mode.value = loop.mode
             if loop.policy not in self._policy.options:  # a policy file given by its path
                 self._policy.set_options({**self._policy.options, loop.policy: loop.policy})
             self._policy.value = loop.policy
         self._mode_word.text = MODE_WORDS.get(loop.mode, "")
         info = self._policies.get(loop.policy)
-        summary = (info and (info.summary or info.title)) or ""
+        summary = (info and info.summary) or ""
         if summary != self._policy_word.text:
             self._policy_word.text = summary
             self._policy_tip.text = summary
 
-    async def _set_mode(self, event: Any) -> None:
-        await self._set("mode", event.value, f"Mode: {MODES.get(event.value, event.value)}")
+    async def _set_mode(self) -> None:
+        await self._set("mode", self._mode.value, f"Mode: {MODES[self._mode.value]}")
 
-    async def _set_policy(self, event: Any) -> None:
-        await self._set("policy", event.value, f"Policy: {event.value}")
+    async def _set_policy(self) -> None:
+        await self._set("policy", self._policy.value, f"Policy: {self._policy.value}")
 
     async def _set(self, field: str, value: str, done: str) -> None:
-        if self._shown.get(field) == value:  # set by a poll, not by the visitor
-            return
-        self._busy = True
+        self._busy += 1
         try:
             await self._access.act(partial(self._api.change, loop=self._loop, **{field: value}), done)
         finally:
-            self._busy = False
+            self._busy -= 1
 
 
 def last_change(view: View, now: float) -> str:
@@ -126,8 +124,8 @@ class Slice:
             limit = service.limit_cpu or 0.0
             width(segment, limit / loop.slice.cpu)
             width(used, (service.usage_cpu or 0.0) / limit if limit else 0.0)
-        allotted = loop.slice.cpu - loop.slice.cpu_left
-        self._words.text = f"{allotted:.2f} of {loop.slice.cpu:g} CPU allotted, {loop.slice.cpu_left:.2f} left"
+        left = max(loop.slice.cpu_left, 0.0)  # a sum of floats may end a hair below
+        self._words.text = f"{loop.slice.cpu - left:.2f} of {loop.slice.cpu:g} CPU allotted, {left:.2f} left"
 
     def _build(self, names: list[str], capacity_cpu: float) -> None:
         self._names = names

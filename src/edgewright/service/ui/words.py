@@ -77,8 +77,12 @@ def verdict(services: Sequence[ServiceState], slo: Slo) -> tuple[Level, str]:
     parts = []
     if down:
         parts.append(f"{_listed(down)} down")
-    if outside:
-        parts.append(f"{_listed([service.name for service in outside])} outside: {_found(outside[0], slo)}")
+    if len(outside) == 1:
+        parts.append(f"{outside[0].name} outside: {_found(outside[0], slo)}")
+    elif outside:
+        worst = max(outside, key=lambda service: (service.failed or 0.0, service.response_p95_ms or 0.0))
+        names = _listed([service.name for service in outside])
+        parts.append(f"{names} outside, worst {worst.name}: {_found(worst, slo)}")
     if parts:
         return "bad", "; ".join(parts)
     if unknown:

@@ -1,0 +1,177 @@
+"""The page in a real browser, on a real `edgewright up`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("selenium")
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from .conftest import Browse, Server, until, up
+
+pytestmark = pytest.mark.browser
+
+
+def named(chrome: Any, label: str) -> Any:
+    return chrome.find_element(By.CSS_SELECTOR, f'[aria-label="{label}"]')
+
+
+def words(chrome: Any, selector: str = "main") -> str:
+    try:
+        return str(chrome.find_element(By.CSS_SELECTOR, selector).text)
+    except StaleElementReferenceException:
+        return ""
+
+
+def press(chrome: Any, label: str) -> None:
+    named(chrome, label).click()
+
+
+def type_pin(chrome: Any, service: str, cpu: str) -> None:
+    field = named(chrome, f"CPU limit to pin {service} at")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(cpu)
+    press(chrome, f"Pin {service}")
+
+
+def test_key_leaves_the_address_and_values_move(server: Server, browse: Browse) -> None:
+    chrome = browse(server.page)
+    until(lambda: "live" in words(chrome, ".live"))
+    assert chrome.current_url == f"{server.address}/"
+    assert server.key not in chrome.page_source
+    assert "You can make changes" in words(chrome, "header")
+    assert "SLO" in words(chrome, "h1") or "outside" in words(chrome, "h1")
+    assert "loc-a" in words(chrome, ".services")
+    before = words(chrome, ".services"), words(chrome, ".live")
+    until(lambda: words(chrome, ".services") != before[0] and words(chrome, ".live") != before[1])
+
+
+def test_charts_grow_by_rows(server: Server, browse: Browse) -> None:
+    chrome = browse(server.page)
+    count = (
+        "const chart = [...document.querySelectorAll('.nicegui-echart')].at(-1);"
+        "return getElement(+chart.id.slice(1))?.chart?.getOption().series.map(s => s.data.length)"
+    )
+    until(lambda: min(chrome.execute_script(count) or [0]) > 1)
+    first = chrome.execute_script(count)
+    until(lambda: min(chrome.execute_script(count)) > max(first))
+
+
+def test_policy_is_switched(server: Server, browse: Browse) -> None:
+    chrome = browse(server.page)
+    assert server.loop()["policy"] == "threshold"
+    press(chrome, "Policy")
+    chrome.find_element(By.XPATH, "//*[@role='option'][contains(., 'hpa')]").click()
+    until(lambda: server.loop()["policy"] == "hpa")
+    until(lambda: "Policy: hpa" in words(chrome, "body"))
+    server.order("PATCH", "", {"policy": "threshold"})
+    until(lambda: "threshold" in words(chrome, ".policy"))
+
+
+def test_mode_is_switched(server: Server, browse: Browse) -> None:
+    chrome = browse(server.page)
+    group = named(chrome, "Mode of the loop")
+    for word, mode in (("Paused", "paused"), ("Shadow", "shadow"), ("Act", "act")):
+        group.find_element(By.XPATH, f".//button[contains(., '{word}')]").click()
+        until(lambda mode=mode: server.loop()["mode"] == mode)
+    until(lambda: "Decisions are put in force" in words(chrome))
+
+
+def test_service_is_pinned_and_unpinned(server: Server, browse: Browse) -> None:
+    chrome = browse(server.page)
+    type_pin(chrome, "loc-a", "0.45")
+    until(lambda: server.service("loc-a")["pin"] == 0.45)
+    press(chrome, "Unpin loc-a")
+    until(lambda: server.service("loc-a")["pin"] is None)
+
+
+def test_refusal_is_shown_as_the_api_says_it(server: Server, browse: Browse) -> None:
+    chrome = browse(server.page)
+    type_pin(chrome, "loc-a", "7")
+    until(lambda: "allowed: 0.1 .. 0.6 cores" in words(chrome, "body"))
+    assert server.service("loc-a")["pin"] is None
+
+
+def test_load_is_changed_with_the_keyboard(server: Server, browse: Browse) -> None:
+    chrome = browse(server.page)
+    slider = named(chrome, "Load factor of loc-b").find_element(By.XPATH, "./descendant-or-self::*[@tabindex='0']")
+    slider.send_keys(Keys.ARROW_RIGHT)
+    until(lambda: server.service("loc-b")["load_factor"] == 1.1)
+    server.order("PUT", "/load", {"loc-b": 1.0})
+    until(lambda: "× 1.0" in words(chrome, "[aria-label='Service loc-b']"))
+
+
+def test_restart_asks_first(server: Server, browse: Browse) -> None:
+    chrome = browse(server.page)
+    restarts = server.service("loc-b")["restarts"]
+    press(chrome, "Restart loc-b")
+    until(lambda: "Requests in progress will fail" in words(chrome, ".q-dialog"))
+    chrome.find_element(By.XPATH, "//*[contains(@class, 'q-dialog')]//button[contains(., 'Restart')]").click()
+    until(lambda: server.service("loc-b")["restarts"] > restarts and server.service("loc-b")["alive"])
+    until(lambda: "restarted" in words(chrome, ".events"))
+
+
+def test_roll_back_pauses(server: Server, browse: Browse) -> None:
+    chrome = browse(server.page)
+    server.order("PUT", "/services/loc-a/pin", {"cpu": 0.2})
+    server.order("PUT", "/services/loc-a/pin", {"cpu": 0.5})
+    server.order("DELETE", "/services/loc-a/pin")
+    try:
+        until(lambda: "pinned at 0.5" in words(chrome, ".decisions"))
+        rows = chrome.find_elements(By.CSS_SELECTOR, ".decision")
+        row = next(row for row in rows if "pinned at 0.2" in row.text)
+        row.find_element(By.TAG_NAME, "button").click()
+        until(lambda: server.loop()["mode"] == "paused")
+        assert server.service("loc-a")["limit_cpu"] == pytest.approx(0.2)
+        until(lambda: "No decisions are made" in words(chrome))
+    finally:
+        server.order("PATCH", "", {"mode": "act"})
+
+
+def test_without_a_key_the_page_is_read_only(server: Server, browse: Browse) -> None:
+    chrome = browse(f"{server.address}/")
+    until(lambda: "Read only" in words(chrome, "header"))
+    assert named(chrome, "Restart loc-a").get_attribute("disabled") is not None
+    chrome.find_element(By.XPATH, "//header//button[contains(., 'Enter key')]").click()
+    chrome.find_element(By.CSS_SELECTOR, ".q-dialog input").send_keys("not the key", Keys.ENTER)
+    until(lambda: named(chrome, "Restart loc-a").get_attribute("disabled") is None)
+    named(chrome, "Mode of the loop").find_element(By.XPATH, ".//button[contains(., 'Paused')]").click()
+    until(lambda: "needs an API key" in words(chrome, ".q-dialog"))
+    assert server.loop()["mode"] == "act"
+    assert named(chrome, "Restart loc-a").get_attribute("disabled") is not None
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_looks(server: Server, browse: Browse, width: int, theme: str) -> None:
+    chrome = browse(server.page, width=width, theme=theme)
+    until(lambda: "live" in chrome.find_element(By.CSS_SELECTOR, ".live").get_attribute("textContent"))
+    assert chrome.execute_script("return document.documentElement.scrollWidth") == width
+    wide = (
+        "return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+    )
+    assert not chrome.execute_script(wide)
+    ground = chrome.execute_script("return getComputedStyle(document.body).backgroundColor")
+    brightness = sum(int(part) for part in ground.removeprefix("rgb(").removesuffix(")").split(","))
+    assert (brightness < 150) == (theme == "dark")
+
+
+def test_page_alone_survives_the_api(server: Server, browse: Browse, tmp_path: Path) -> None:
+    with up(tmp_path, EDGEWRIGHT_ROLE="ui", EDGEWRIGHT_API_URL=server.address) as alone:
+        chrome = browse(f"{alone.address}/?key={server.key}")
+        type_pin(chrome, "loc-b", "0.4")
+        until(lambda: server.service("loc-b")["pin"] == 0.4)
+        server.order("DELETE", "/services/loc-b/pin")
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            until(lambda: "Nothing new from the API" in words(chrome, "body"))
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        until(lambda: "live" in words(chrome, ".live"))
+        until(lambda: "Nothing new from the API" not in words(chrome, "body"))
