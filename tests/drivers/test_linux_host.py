@@ -47,6 +47,11 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
+def zombies() -> list[str]:
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [pid for pid in children if Process.of(int(pid)) is None]
+
+
 def test_nothing_is_left_after_close(tmp_path: Path, require: Callable[..., None]) -> None:
     require("cgroup-cpu", "cgroup-memory")
     host = LinuxHost(tmp_path, INSTANCE, grace_s=0.5)
@@ -59,6 +64,7 @@ def test_nothing_is_left_after_close(tmp_path: Path, require: Callable[..., None
     finally:
         host.close()
     assert not any(Process.of(pid) for pid in {*pids, *family})
+    assert zombies() == []
     assert not any(parent.exists() for parent in place.parents)
     assert not (tmp_path / f"{INSTANCE}.json").exists()
 
@@ -178,6 +184,7 @@ def test_what_cannot_start_says_why_and_leaves_nothing(host: LinuxHost, tmp_path
             host.start(spec, Limits(0.5))
         assert host.services == ()
         assert groups_of(host._place) == set()
+        assert zombies() == []
 
 
 def test_start_up_memory_counts_against_the_limit(host: LinuxHost) -> None:

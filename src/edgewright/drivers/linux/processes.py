@@ -21,23 +21,21 @@ class Process:
     """A pid is reused by the kernel; together with its start time it names one process."""
 
     pid: int
-    start_ticks: int  # /proc/PID/stat field 22, clock ticks since boot
+    start_ticks: int
 
     @staticmethod
     def of(pid: int) -> Process | None:
         """The running process of that pid; None where there is none (or a zombie)."""
-        with contextlib.suppress(ChildProcessError):  # not our child: its parent reaps it
-            os.waitpid(pid, os.WNOHANG)
-        try:
-            # The command's name stands in parentheses and may hold anything, spaces and parentheses too.
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return None if fields[0] in "ZX" else Process(pid, int(fields[19]))
+        state, start_ticks = _stat(pid)
+        return Process(pid, start_ticks) if state not in "ZX" else None
 
     @property
     def alive(self) -> bool:
-        return Process.of(self.pid) == self
+        state, start_ticks = _stat(self.pid)
+        if state == "Z" and start_ticks == self.start_ticks:
+            with contextlib.suppress(ChildProcessError):  # not our child: its parent reaps it
+                os.waitpid(self.pid, os.WNOHANG)
+        return state not in "ZX" and start_ticks == self.start_ticks
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its process group (it leads its own session); a dead one is fine."""
@@ -92,8 +90,16 @@ def launch(
     if failure:
         child.wait()
         raise RuntimeError(failure)
-    child.returncode = 0  # it is reaped by pid (Process.of), as an adopted one is: Popen must not do so too
-    process = Process.of(child.pid)
-    if process is None:
-        raise RuntimeError(f"{command[0]}: ended at once, see {log}")
+    child.returncode = 0  # it is reaped by pid (Process.alive), as an adopted one is: Popen must not do so too
+    process = Process(child.pid, _stat(child.pid)[1])
     return process
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """-> state letter (X: gone), start time in clock ticks since boot (proc_pid_stat(5), fields 3 and 22)."""
+    try:
+        # The command's name stands in parentheses and may hold anything, spaces and parentheses too.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X", 0
+    return fields[0], int(fields[19])

@@ -10,7 +10,6 @@ import re
 import signal
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -42,6 +41,7 @@ from edgewright.drivers.linux.cgroups import (
 from edgewright.drivers.linux.processes import Process, launch
 
 STATE_FORMAT = "edgewright.services/1"
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows no service of this host
 
 
 @dataclass
@@ -70,7 +70,7 @@ class LinuxHost:
     ) -> None:
         if not re.fullmatch(NAME_PATTERN, instance):
             raise InputError("instance", instance, f"a name like {NAME_PATTERN}")
-        self._state, self._file = state, state / f"{instance}.json"
+        self._state, self._instance, self._file = state, instance, state / f"{instance}.json"
         self._period_us, self._grace_s = period_us, grace_s
         self._lock = threading.RLock()  # guards the table; each service's own lock guards what it does
         self._service_locks: dict[str, threading.RLock] = {}
@@ -106,7 +106,7 @@ class LinuxHost:
 
     def log_file(self, name: str) -> Path:
         """Standard output and error of the service, over all its starts."""
-        return self._state / f"{name}.log"
+        return self._state / f"{self._instance}.{name}.log"
 
     # Start and end
 
@@ -117,11 +117,10 @@ class LinuxHost:
             group = Group(self._place, spec.name)
             try:
                 self._clear(group)
-                group.create()
                 service = _Running(spec, self._launch(spec, limits), limits)
-            except (OSError, HostError) as error:
+            except BaseException:
                 self._clear(group)
-                raise error if isinstance(error, HostError) else HostError(spec.name, str(error)) from error
+                raise
             self._put(spec.name, service)
             return service.process.pid
 
@@ -129,12 +128,8 @@ class LinuxHost:
         with self._of(name):
             service = self._services[name]
             self._end(service)
-            try:
-                process = self._launch(service.spec, service.limits)
-            except OSError as error:
-                raise HostError(name, str(error)) from error
-            service = replace(service, process=process, restarts=service.restarts + 1)
-            self._put(name, service)
+            process = self._launch(service.spec, service.limits)
+            self._put(name, replace(service, process=process, restarts=service.restarts + 1))
             return process.pid
 
     def stop(self, name: str) -> None:
@@ -154,7 +149,7 @@ class LinuxHost:
         for name in self.services:
             try:
                 self.stop(name)
-            except (OSError, HostError) as error:
+            except HostError as error:
                 errors.append(str(error))
         if not groups_of(self._place):
             remove_place(self._place)
@@ -179,10 +174,12 @@ class LinuxHost:
             process = Process(record["pid"], record["start_ticks"])
             if not process.alive or tuple(record["command"]) != spec.command:
                 return False
-            if process.pid not in Group(self._place, spec.name).pids():
+            group = Group(self._place, spec.name)
+            if process.pid not in group.pids():
                 return False
-            old = Limits(record["cpu"], record["memory_bytes"])
-            self._put(spec.name, _Running(spec, process, old, record["restarts"]))
+            # Killed while a service started unthrottled, the orchestrator left no CPU limit: take the recorded one.
+            in_force = Limits(group.cpu_limit() or record["cpu"], group.memory_limit())
+            self._put(spec.name, _Running(spec, process, in_force, record["restarts"]))
             if limits is not None:
                 self.set_limits(spec.name, limits)
             return True
@@ -237,8 +234,8 @@ class LinuxHost:
         with self._of(name):
             service = self._services[name]
             outcome = self._limit(Group(self._place, name), limits)
-            if outcome.done:
-                self._put(name, replace(service, limits=replace(service.limits, **outcome.done)))
+            # Not written to the state file: after a crash the kernel knows.
+            service.limits = replace(service.limits, **outcome.done)
             return outcome
 
     # Inside
@@ -259,8 +256,9 @@ class LinuxHost:
         return Outcome(done, refused)
 
     def _launch(self, spec: ServiceSpec, limits: Limits) -> Process:
-        group = Group(self._place, spec.name)
+        group, process = Group(self._place, spec.name), None
         try:
+            group.create()
             outcome = self._limit(group, limits)
             if outcome.refused:
                 raise HostError(spec.name, "; ".join(outcome.refused.values()))
@@ -279,7 +277,9 @@ class LinuxHost:
             return process
         except BaseException as error:
             group.kill()
-            if isinstance(error, RuntimeError | Refused):
+            if process is not None:
+                process.wait(1.0)
+            if isinstance(error, OSError | RuntimeError | Refused):
                 raise HostError(spec.name, str(error)) from error
             raise
 
@@ -289,9 +289,9 @@ class LinuxHost:
             if not process.alive:
                 raise HostError(spec.name, f"ended while starting, see {self.log_file(spec.name)}")
             try:
-                with urllib.request.urlopen(spec.health_url, timeout=2.0):  # noqa: S310
+                with _DIRECT.open(spec.health_url, timeout=2.0):
                     return
-            except (OSError, urllib.error.URLError) as error:
+            except OSError as error:
                 reason = str(error)
             if time.monotonic() > deadline:
                 raise HostError(spec.name, f"not healthy after {spec.start_timeout_s:g} s: {reason}")
@@ -307,7 +307,10 @@ class LinuxHost:
     def _clear(self, group: Group) -> None:
         if not group.kill():
             raise HostError(group.name, f"pids {sorted(group.pids())} do not end")
-        group.remove()
+        try:
+            group.remove()
+        except OSError as error:
+            raise HostError(group.name, f"its control group stays: {error}") from error
 
     @contextlib.contextmanager
     def _of(self, name: str, *, must_exist: bool = True) -> Iterator[None]:
@@ -333,7 +336,7 @@ class LinuxHost:
                 self._records[name] = {
                     **asdict(service.process),
                     "command": list(service.spec.command),
-                    **asdict(service.limits),
+                    "cpu": service.limits.cpu,
                     "restarts": service.restarts,
                 }
             fresh = self._file.with_suffix(".new")
