@@ -54,6 +54,7 @@ def zombies() -> list[str]:
 
 def test_nothing_is_left_after_close(tmp_path: Path, require: Callable[..., None]) -> None:
     require("cgroup-cpu", "cgroup-memory")
+    before = zombies()
     host = LinuxHost(tmp_path, INSTANCE, grace_s=0.5)
     try:
         pids = [host.start(ServiceSpec(n, c), Limits(0.5)) for n, c in (("a", IDLE), ("b", STUBBORN), ("c", FAMILY))]
@@ -64,7 +65,7 @@ def test_nothing_is_left_after_close(tmp_path: Path, require: Callable[..., None
     finally:
         host.close()
     assert not any(Process.of(pid) for pid in {*pids, *family})
-    assert zombies() == []
+    assert zombies() == before
     assert not any(parent.exists() for parent in place.parents)
     assert not (tmp_path / f"{INSTANCE}.json").exists()
 
@@ -169,6 +170,7 @@ def test_limits_of_a_vanished_group_are_refused_with_the_reason(host: LinuxHost)
 
 
 def test_what_cannot_start_says_why_and_leaves_nothing(host: LinuxHost, tmp_path: Path) -> None:
+    before = zombies()
     nowhere = "http://127.0.0.1:9/"
     cases = [
         (ServiceSpec("one", ("/no/such/program",)), "/no/such/program: \\[Errno 2\\] No such file"),
@@ -184,7 +186,7 @@ def test_what_cannot_start_says_why_and_leaves_nothing(host: LinuxHost, tmp_path
             host.start(spec, Limits(0.5))
         assert host.services == ()
         assert groups_of(host._place) == set()
-        assert zombies() == []
+        assert zombies() == before
 
 
 def test_start_up_memory_counts_against_the_limit(host: LinuxHost) -> None:

@@ -193,16 +193,17 @@ class LinuxHost:
         for name in sorted((groups_of(self._place) | set(self._records)) - set(self.services)):
             with self._of(name, must_exist=False):
                 group = Group(self._place, name)
-                pids = group.pids()
-                for pid in pids:
-                    if process := Process.of(pid):
-                        process.signal(signal.SIGTERM)
+                processes = [process for pid in sorted(group.pids()) if (process := Process.of(pid))]
+                for process in processes:
+                    process.signal(signal.SIGTERM)
                 deadline = time.monotonic() + self._grace_s
-                while group.pids() and time.monotonic() < deadline:
-                    time.sleep(0.01)
+                for process in processes:
+                    process.wait(max(0.0, deadline - time.monotonic()))
                 self._clear(group)
-                detail = f"pids {sorted(pids)}" if pids else "nothing ran in it"
-                actions.append(Action("ended" if pids else "removed", name, detail))
+                for process in processes:
+                    process.wait(1.0)
+                detail = f"pids {[process.pid for process in processes]}" if processes else "nothing ran in it"
+                actions.append(Action("ended" if processes else "removed", name, detail))
                 self._put(name, None)
         for name in sorted(set(self.services) - set(wanted)):
             self.stop(name)
@@ -303,6 +304,7 @@ class LinuxHost:
         group = Group(self._place, service.spec.name)
         if not group.kill():
             raise HostError(service.spec.name, f"pids {sorted(group.pids())} do not end")
+        service.process.wait(1.0)  # reaps it
 
     def _clear(self, group: Group) -> None:
         if not group.kill():
