@@ -150,7 +150,7 @@ class Queue:
     count: int = 3
     box: bool = False
     horizon: int = 40
-    capacity: float = 18.0
+    capacity: float = 24.0
 
     @property
     def spec(self) -> TwinSpec:
@@ -185,5 +185,11 @@ class Queue:
 
     def _observe(self, state: QueueState, params: QueueParams) -> Array:
         left = jnp.full(self.count, self.capacity - state.rate.sum())
-        columns = [state.backlog / 10, state.rate / 10, state.arrived / 10, left / 10, jnp.full(self.count, state.rate.mean() / 10)]
+        columns = [
+            state.backlog / 10,
+            state.rate / 10,
+            state.arrived / 10,
+            left / 10,
+            jnp.full(self.count, state.rate.mean() / 10),
+        ]
         return jnp.stack(columns, -1)

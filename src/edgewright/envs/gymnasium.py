@@ -7,7 +7,7 @@ Environment i of `TwinVectorEnv` seeded with s goes through what `TwinEnv` seede
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import jax
@@ -98,21 +98,20 @@ def _spread(condition: Array, like: Array) -> Array:
 
 
 class TwinEnv(gymnasium.Env[Floats, Any]):
-    metadata = {"render_modes": []}  # noqa: RUF012  (Gymnasium's own form)
+    metadata = {"render_modes": []}
 
     def __init__(self, twin: Twin, *, render_mode: str | None = None) -> None:
         if render_mode is not None:
             raise InputError("render_mode", render_mode, "None: a twin draws nothing")
         self.twin, self.render_mode = twin, render_mode
-        self.observation_space, self.action_space = spaces(twin.spec)
+        observation, self.action_space = spaces(twin.spec)
+        self.observation_space = cast(gymnasium.Space[Floats], observation)
         stepper = Stepper(twin)
         self._reset, self._reset_with = jax.jit(stepper.reset), jax.jit(stepper.reset_with)
         self._step, self._mask = jax.jit(stepper.step), jax.jit(stepper.mask)
         self._key: Array = None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Floats, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         super().reset(seed=seed)
         if seed is not None or self._key is None:
             self._key = jax.random.key(_entropy(self.np_random) if seed is None else seed)
@@ -138,7 +137,7 @@ class TwinVectorEnv(gymnasium.vector.VectorEnv[Floats, Any, NDArray[Any]]):
     The observation it ended on is then in `info["final_obs"]`, its info in `info["final_info"]`.
     """
 
-    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(self, twin: Twin, num_envs: int, *, render_mode: str | None = None) -> None:
         if render_mode is not None:
@@ -181,9 +180,7 @@ class TwinVectorEnv(gymnasium.vector.VectorEnv[Floats, Any, NDArray[Any]]):
         info = {"action_mask": np.array(self._mask(self._state, self._params)), "_action_mask": self._all(True)}
         return self._rows(observation), info
 
-    def step(
-        self, actions: Any
-    ) -> tuple[Floats, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[Floats, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         if self._keys is None:
             raise gymnasium.error.ResetNeeded("call reset before step")
         action = joint_action(self.twin.spec, np.asarray(actions))

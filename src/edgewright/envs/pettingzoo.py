@@ -30,7 +30,7 @@ class TwinParallelEnv(ParallelEnv[str, NDArray[Any], Any]):  # type: ignore[misc
         self.possible_agents = list(spec.agents)
         self.agents: list[str] = []
         observation = gymnasium.spaces.Box(-np.inf, np.inf, (spec.observation_size,), np.float32)
-        self.observation_spaces = {agent: observation for agent in spec.agents}
+        self.observation_spaces = dict.fromkeys(spec.agents, observation)
         self.action_spaces = {agent: self._action_space() for agent in spec.agents}
         stepper = Stepper(twin)
         self._reset, self._reset_with = jax.jit(stepper.reset), jax.jit(stepper.reset_with)

@@ -29,10 +29,11 @@ def use_compilation_cache() -> None:
     import jax
 
     where = os.environ.get("EDGEWRIGHT_JAX_CACHE")
-    if where == "off" or jax.config.jax_compilation_cache_dir:
+    if where == "off" or getattr(jax.config, "jax_compilation_cache_dir", None):
         return
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    jax.config.update("jax_compilation_cache_dir", where or str(home / "edgewright" / "jax"))
+    folder = where or str(home / "edgewright" / "jax")
+    jax.config.update("jax_compilation_cache_dir", folder)  # type: ignore[no-untyped-call]
 
 
 def identity(twin: Any, config: Any, seeds: tuple[int, ...], evaluate: Any, chunk_steps: int) -> dict[str, Any]:
@@ -58,14 +59,11 @@ def identity(twin: Any, config: Any, seeds: tuple[int, ...], evaluate: Any, chun
 def save(folder: Path, identity: dict[str, Any], tree: Any, curve: Curve) -> None:
     import jax
 
-    leaves = {f"leaf{i}": _to_numpy(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
-    told = {name: np.asarray(value) for name, value in vars(curve).items()}
+    leaves: dict[str, Any] = {f"leaf{i}": _to_numpy(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+    leaves |= {f"curve_{name}": np.asarray(value) for name, value in vars(curve).items()}
     folder.mkdir(parents=True, exist_ok=True)
     header = np.frombuffer(json.dumps(identity).encode(), np.uint8)
-    write_atomically(
-        folder / _FILE,
-        lambda file: np.savez(file, header=header, **leaves, **{f"curve_{k}": v for k, v in told.items()}),
-    )
+    write_atomically(folder / _FILE, lambda file: np.savez(file, header=header, **leaves))
 
 
 def load(folder: Path, identity: dict[str, Any], like: Any) -> tuple[Any, Curve] | None:
@@ -141,4 +139,4 @@ def _from_numpy(saved: Any, like: Any) -> Any:
 def _is_key(leaf: Any) -> bool:
     import jax
 
-    return bool(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+    return bool(jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key))

@@ -10,13 +10,14 @@ from typing import Any, ClassVar, Literal
 from edgewright.core.errors import InputError
 
 Activation = Literal["relu", "tanh"]
+Algorithm = Literal["dqn", "sarsa", "ppo", "tabular"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValueConfig:
     """What DQN and Deep SARSA share. "Step" means one step of one environment."""
 
-    algorithm: ClassVar[str] = ""
+    algorithm: ClassVar[Algorithm]
 
     hidden: tuple[int, ...] = (64, 64)
     activation: Activation = "relu"
@@ -72,7 +73,7 @@ class ValueConfig:
 class DqnConfig(ValueConfig):
     """Mnih et al. 2015; double: van Hasselt et al. 2016; dueling: Wang et al. 2016."""
 
-    algorithm: ClassVar[str] = "dqn"
+    algorithm: ClassVar[Algorithm] = "dqn"
 
     double: bool = True
 
@@ -81,14 +82,14 @@ class DqnConfig(ValueConfig):
 class SarsaConfig(ValueConfig):
     """Deep SARSA: bootstraps from the action really taken next (Zhao et al. 2016)."""
 
-    algorithm: ClassVar[str] = "sarsa"
+    algorithm: ClassVar[Algorithm] = "sarsa"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PpoConfig:
     """Schulman et al. 2017, with separate actor and critic, and GAE (Schulman et al. 2016)."""
 
-    algorithm: ClassVar[str] = "ppo"
+    algorithm: ClassVar[Algorithm] = "ppo"
 
     hidden: tuple[int, ...] = (64, 64)
     critic_hidden: tuple[int, ...] | None = None
@@ -141,7 +142,7 @@ class PpoConfig:
 class TabularConfig:
     """Q-learning on observations cut into bins (Watkins and Dayan 1992)."""
 
-    algorithm: ClassVar[str] = "tabular"
+    algorithm: ClassVar[Algorithm] = "tabular"
 
     bins: tuple[int, ...]
     """Bins of each observation entry; 1 ignores the entry."""
@@ -182,7 +183,7 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 def from_dict(data: Mapping[str, Any]) -> Config:
     """The inverse of `as_dict`. Raises InputError for an unknown algorithm, key or value."""
-    kinds = {kind.algorithm: kind for kind in (DqnConfig, SarsaConfig, PpoConfig, TabularConfig)}
+    kinds: dict[str, Any] = {kind.algorithm: kind for kind in (DqnConfig, SarsaConfig, PpoConfig, TabularConfig)}
     if data.get("algorithm") not in kinds:
         raise InputError("algorithm", data.get("algorithm"), f"one of {sorted(kinds)}")
     kind = kinds[data["algorithm"]]
@@ -192,7 +193,8 @@ def from_dict(data: Mapping[str, Any]) -> Config:
         if key not in known:
             raise InputError(key, values[key], f"no such key; one of {sorted(known)}")
     try:
-        return kind(**values)
+        made: Config = kind(**values)
+        return made
     except TypeError as error:
         raise InputError("config", str(error), f"the fields of {kind.__name__}") from None
 

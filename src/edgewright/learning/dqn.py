@@ -110,8 +110,10 @@ class ValueLearner:
         next_action = state.action
         if self.on_policy:
             # Chosen twice: where the episode ended (a truncated one bootstraps from it) and where the next begins.
-            both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), (after.window, after.mask), (episodes.window, episodes.mask))
-            at_end, at_start = jnp.split(self._explore(choose_key, state.online, *both, step), 2)
+            both = jax.tree.map(
+                lambda a, b: jnp.concatenate([a, b]), (after.window, after.mask), (episodes.window, episodes.mask)
+            )
+            at_end, at_start = jnp.split(self._explore(choose_key, state.online, both[0], both[1], step), 2)
             next_action = jnp.where(moved.ended[:, None], at_start, at_end)
             rows = self._rows(before.window, action, moved, at_end)
         else:

@@ -86,7 +86,8 @@ def renew(twin: Twin, key: Array, episodes: Episodes, ended: Array, window: int)
     def renewed(keys: Array, ended: Array, episodes: Episodes) -> Episodes:
         def draw() -> Episodes:
             fresh = _begin(twin, keys, window)
-            return jax.tree.map(lambda new, old: _where(ended, new, old), fresh, episodes)
+            kept: Episodes = jax.tree.map(lambda new, old: _where(ended, new, old), fresh, episodes)
+            return kept
 
         chosen: Episodes = jax.lax.cond(ended.any(), draw, lambda: episodes)
         return chosen

@@ -5,6 +5,7 @@ A forward pass reuses its buffers: one `NumpyNetwork` belongs to one thread.
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class NumpyNetwork:
         widths = network.widths
         self._layers = [
             (self._take(f"network.layers.{i}.weight", (a, b)), self._take(f"network.layers.{i}.bias", (b,)))
-            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
         ]
         if network.lstm:
             gates = 4 * network.lstm
@@ -199,9 +200,11 @@ class _Table:
 
 
 def _relu(x: Floats, out: Floats) -> Floats:
-    return np.maximum(x, 0.0, out=out)
+    np.maximum(x, 0.0, out=out)
+    return out
 
 
 def _sigmoid(x: Floats) -> Floats:
     half = np.float32(0.5)
-    return half * np.tanh(half * x) + half
+    result: Floats = half * np.tanh(half * x) + half
+    return result

@@ -20,11 +20,18 @@ Policy = Any  # a pytree: what acts, is kept when best, and is exported
 class Learner(Protocol):
     """One seed's training. Pure; the loop vmaps it over seeds."""
 
-    steps_per_round: int
-    """Environment steps, of all environments together."""
-    window: int
-    network: Network | None
-    """Of the policy; None for a table."""
+    @property
+    def steps_per_round(self) -> int:
+        """Environment steps, of all environments together."""
+        ...
+
+    @property
+    def window(self) -> int: ...
+
+    @property
+    def network(self) -> Network | None:
+        """Of the policy; None for a table."""
+        ...
 
     def begin(self, key: Array) -> State: ...
 

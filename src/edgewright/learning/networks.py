@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import jax
@@ -17,22 +18,22 @@ Parameters = Any
 
 
 def initialise(network: Network, key: Array, *, output_gain: float = 1.0) -> Parameters:
-    """Orthogonal weights (gain sqrt 2, `output_gain` at the end), zero biases, float32."""
+    """Uniform weights of variance gain^2 / fan-in (gain sqrt 2, `output_gain` at the end), zero biases, float32."""
     keys = iter(jax.random.split(key, len(network.hidden) + 3))
     parameters: dict[str, Any] = {}
     if network.lstm:
         units = network.lstm
         bias = jnp.zeros(4 * units).at[units : 2 * units].set(1.0)  # remember, until told otherwise
         parameters["lstm"] = {
-            "input": _orthogonal(next(keys), (network.observation_size, 4 * units), 1.0),
-            "recurrent": _orthogonal(next(keys), (units, 4 * units), 1.0),
+            "input": _uniform(next(keys), (network.observation_size, 4 * units), 1.0),
+            "recurrent": _uniform(next(keys), (units, 4 * units), 1.0),
             "bias": bias,
         }
     widths = network.widths
     layers = []
-    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         gain = output_gain if i == len(widths) - 2 else 2**0.5
-        layers.append({"weight": _orthogonal(next(keys), (fan_in, fan_out), gain), "bias": jnp.zeros(fan_out)})
+        layers.append({"weight": _uniform(next(keys), (fan_in, fan_out), gain), "bias": jnp.zeros(fan_out)})
     parameters["layers"] = tuple(layers)
     return parameters
 
@@ -68,5 +69,7 @@ def _lstm(network: Network, parameters: Parameters, window: Array) -> Array:
     return hidden
 
 
-def _orthogonal(key: Array, shape: tuple[int, int], gain: float) -> Array:
-    return jax.nn.initializers.orthogonal(gain)(key, shape, jnp.float32)
+def _uniform(key: Array, shape: tuple[int, int], gain: float) -> Array:
+    # Not orthogonal: on a CPU a batched QR inside a jitted function waits for pool threads that wait for it.
+    limit = gain * (3.0 / shape[0]) ** 0.5
+    return jax.random.uniform(key, shape, minval=-limit, maxval=limit)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -63,12 +65,14 @@ def train(
     checkpoint: str | Path | None = None,
     chunk_steps: int = 10_000,
     show_progress: bool | None = None,
+    vectorise_seeds: bool | None = None,
 ) -> Training:
     """Train one policy per seed, all seeds at once.
 
     steps: environment steps of each seed, rounded up to whole rounds. chunk_steps: between two looks of the host.
     checkpoint: a folder, written atomically after each chunk; a run found there is resumed, bit for bit, and may be
     lengthened by a larger `steps`. on_progress: returning False stops. show_progress: None shows a bar in a terminal.
+    vectorise_seeds: train all seeds in one vmap, as an accelerator needs it (None: there only), or on a thread each.
     Raises InputError for a configuration the twin cannot take and for a checkpoint of another run.
     """
     seeds = tuple(int(seed) for seed in seeds)
@@ -85,42 +89,39 @@ def train(
 
     began = time.perf_counter()
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), _TRAINING) for seed in seeds])
-    states = program.begin(keys)
-    best = program.policies(states)
-    curve = Curve.empty(len(seeds))
-    identity = checkpoints.identity(twin, config, seeds, evaluate, chunk_steps)
-    folder = Path(checkpoint) if checkpoint is not None else None
-    if folder is not None and (found := checkpoints.load(folder, identity, (states, best))) is not None:
-        (states, best), curve = found
-    done = curve.rounds
-    states = program.advance(states, keys, done, done)  # no round: compiles
-    jax.block_until_ready(states)
-    compile_s = time.perf_counter() - began
+    with _Lanes(program, keys, together=vectorise_seeds) as lanes:
+        curve = Curve.empty(len(seeds))
+        identity = checkpoints.identity(twin, config, seeds, evaluate, chunk_steps)
+        folder = Path(checkpoint) if checkpoint is not None else None
+        if folder is not None and (found := checkpoints.load(folder, identity, lanes.stacked())) is not None:
+            kept, curve = found
+            lanes.restore(kept)
+        done = curve.rounds
+        lanes.advance(done, done)  # no round: compiles
+        compile_s = time.perf_counter() - began
 
-    reason, started, first = "steps", time.perf_counter(), done
-    with progress_bar(rounds * per_round, done * per_round, show_progress) as show:
-        while done < rounds:
-            until = min((done // chunk + 1) * chunk, rounds)
-            states = program.advance(states, keys, done, until)
-            statistics = jax.device_get(states.statistics)
-            judged = program.evaluate(states) if evaluate else None
-            better = curve.add(until, until * per_round, statistics, judged)
-            best = program.keep(jnp.asarray(better), program.policies(states), best)
-            states = states._replace(statistics=jax.tree.map(jnp.zeros_like, states.statistics))
-            done = until
-            if folder is not None:
-                checkpoints.save(folder, identity, (states, best), curve)
-            elapsed = time.perf_counter() - started
-            rate = (done - first) * per_round / elapsed
-            now = Progress(done * per_round, rounds * per_round, rate, elapsed, curve)
-            show(now)
-            if on_progress is not None and on_progress(now) is False:
-                reason = "on_progress"
-                break
-            if stop is not None and (why := _stop_reason(stop, curve)):
-                reason = why
-                break
-    wall_s = time.perf_counter() - started
+        reason, started, first = "steps", time.perf_counter(), done
+        with progress_bar(rounds * per_round, done * per_round, show_progress) as show:
+            while done < rounds:
+                until = min((done // chunk + 1) * chunk, rounds)
+                lanes.advance(done, until)
+                judged = lanes.evaluate() if evaluate else None
+                lanes.keep(curve.add(until, until * per_round, lanes.statistics(), judged))
+                done = until
+                if folder is not None:
+                    checkpoints.save(folder, identity, lanes.stacked(), curve)
+                elapsed = time.perf_counter() - started
+                rate = (done - first) * per_round / elapsed
+                now = Progress(done * per_round, rounds * per_round, rate, elapsed, curve)
+                show(now)
+                if on_progress is not None and on_progress(now) is False:
+                    reason = "on_progress"
+                    break
+                if stop is not None and (why := _stop_reason(stop, curve)):
+                    reason = why
+                    break
+        wall_s = time.perf_counter() - started
+        last, best = lanes.policies()
     return Training(
         spec=twin.spec,
         config=config,
@@ -128,13 +129,82 @@ def train(
         seeds=seeds,
         steps=done * per_round,
         curve=curve,
-        last=jax.device_get(program.policies(states)),
-        best=jax.device_get(best),
-        evaluation=evaluate and (evaluate.seed, evaluate.episodes),
+        last=last,
+        best=best,
+        evaluation=(evaluate.seed, evaluate.episodes) if evaluate else None,
         stopped_by=reason,
         compile_s=compile_s,
         wall_s=wall_s,
     )
+
+
+class _Lanes:
+    """Seeds in lanes that run side by side: one lane of all seeds under vmap, or a lane and a thread per seed.
+
+    Lanes of one seed are the same compiled program whatever the number of seeds: the same bits as that seed alone.
+    A larger vmap sums in another order.
+    """
+
+    def __init__(self, program: _Program, keys: Array, *, together: bool | None) -> None:
+        together = jax.default_backend() != "cpu" if together is None else together
+        self.program = program
+        self.keys = [keys] if together else [keys[i : i + 1] for i in range(len(keys))]
+        self.pool = ThreadPoolExecutor(min(len(self.keys), os.cpu_count() or 1))
+        self.states = self._each(program.begin, self.keys)
+        self.best = self._each(program.policies, self.states)
+
+    def __enter__(self) -> _Lanes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown()
+
+    def advance(self, first: int, until: int) -> None:
+        self.states = self._each(
+            lambda states, keys: self.program.advance(states, keys, first, until), self.states, self.keys
+        )
+
+    def evaluate(self) -> Array:
+        """float32[S], mean return over episodes and agents"""
+        return np.concatenate(self._each(self.program.judge, self._each(self.program.policies, self.states)))
+
+    def statistics(self) -> Any:
+        """What was summed since the last call, [S]."""
+        told = _stack([states.statistics for states in self.states])
+        self.states = [
+            states._replace(statistics=jax.tree.map(jnp.zeros_like, states.statistics)) for states in self.states
+        ]
+        return told
+
+    def keep(self, better: Array) -> None:
+        """Keep the policies of the seeds for which it holds, bool[S]."""
+        parts = np.split(better, np.cumsum([len(keys) for keys in self.keys])[:-1])
+        new = self._each(self.program.policies, self.states)
+        self.best = self._each(self.program.keep, parts, new, self.best)
+
+    def policies(self) -> tuple[Any, Any]:
+        """The last and the best, numpy, [S, ...]."""
+        return _stack(self._each(self.program.policies, self.states)), _stack(self.best)
+
+    def stacked(self) -> Any:
+        return [list(self.states), list(self.best)]
+
+    def restore(self, kept: Any) -> None:
+        self.states, self.best = kept
+
+    def _each(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
+        def finished(*of_lane: Any) -> Any:
+            return jax.block_until_ready(function(*of_lane))  # type: ignore[no-untyped-call]
+
+        return list(self.pool.map(finished, *arguments))
+
+
+def _stack(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *trees)
+
+
+# Small networks: handing a product to the thread pool costs more than the product.
+_COMPILER = {"xla_cpu_multi_thread_eigen": False}
 
 
 class _Program:
@@ -151,22 +221,19 @@ class _Program:
             return jax.lax.fori_loop(first, until, round_of_all, states)
 
         # Keys of begin and of rounds differ: rounds fold in 0, 1, ..., begin the highest.
-        self.begin = jax.jit(jax.vmap(lambda key: one.begin(jax.random.fold_in(key, 2**32 - 1))))
-        self.advance = jax.jit(advance, donate_argnums=0)
+        jit = functools.partial(jax.jit, compiler_options=_COMPILER)
+        self.begin = jit(jax.vmap(lambda key: one.begin(jax.random.fold_in(key, 2**32 - 1))))
+        self.advance = jit(advance, donate_argnums=0)
         # Copies: the states they come from are donated to the next chunk.
-        self.policies = jax.jit(lambda states: jax.tree.map(jnp.copy, jax.vmap(one.policy)(states)))
-        self.keep = jax.jit(
+        self.policies = jit(lambda states: jax.tree.map(jnp.copy, jax.vmap(one.policy)(states)))
+        self.keep = jit(
             lambda better, new, old: jax.tree.map(
                 lambda a, b: jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old
             )
         )
         if evaluate is not None:
             judge = functools.partial(_returns, evaluate.twin or twin, one, evaluate)
-            self._judge = jax.jit(jax.vmap(lambda policy: judge(policy).mean()))
-
-    def evaluate(self, states: Any) -> Array:
-        """float32[S], mean return over episodes and agents"""
-        return np.asarray(self._judge(self.policies(states)))
+            self.judge = jit(jax.vmap(lambda policy: judge(policy).mean()))
 
 
 def _returns(twin: Twin, learner: Learner, evaluate: Evaluation, policy: Any) -> Array:
@@ -191,10 +258,10 @@ _cached_program = functools.lru_cache(maxsize=16)(_Program)
 
 def _program(twin: Twin, config: Config, evaluate: Evaluation | None) -> _Program:
     try:
-        return _cached_program(twin, config, evaluate)
-    except TypeError:  # a twin that cannot be hashed: compile anew
-        hash(config)
+        hash((twin, evaluate))
+    except TypeError:  # a twin that holds arrays: compiled anew for every run
         return _Program(twin, config, evaluate)
+    return _cached_program(cast(Hashable, twin), config, evaluate)
 
 
 def _stop_reason(stop: Stop, curve: Curve) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgewright import __version__
-from edgewright.core.contracts import Box, FloatArray, TwinSpec
+from edgewright.core.contracts import BoolArray, Box, FloatArray, TwinSpec
 from edgewright.core.errors import InputError
 from edgewright.learning.card import BoxAction, Card, CurvePoint, DiscreteAction, Evaluated, Network, NetworkPart
 from edgewright.learning.checkpoints import write_atomically
@@ -34,7 +34,7 @@ class Curve:
     def empty(cls, seeds: int) -> Curve:
         return cls(0, [], [], [], [], np.full(seeds, -np.inf), np.zeros(seeds))
 
-    def add(self, rounds: int, step: int, statistics: Any, judged: Any | None) -> FloatArray:
+    def add(self, rounds: int, step: int, statistics: Any, judged: Any | None) -> BoolArray:
         """Append a row -> bool[S], whose parameters are now the best (all, where nothing is evaluated)."""
         with np.errstate(invalid="ignore", divide="ignore"):
             training = np.asarray(statistics.gain, np.float64) / statistics.episodes
@@ -49,7 +49,7 @@ class Curve:
         better = measured > self.best
         self.best = np.where(better, measured, self.best)
         self.best_step = np.where(better, step, self.best_step)
-        return np.ones_like(better) if judged is None else better
+        return np.asarray(better | (judged is None), bool)
 
     def stale(self, improvement: float) -> int:
         """Chunks since any seed last exceeded its earlier best by `improvement`."""
@@ -115,9 +115,7 @@ class Training:
         write_atomically(path.with_suffix(".json"), lambda file: file.write(text))
         return path
 
-    def _card(
-        self, at: int, which: str, scenario: dict[str, Any], action_values: tuple[float, ...] | None
-    ) -> Card:
+    def _card(self, at: int, which: str, scenario: dict[str, Any], action_values: tuple[float, ...] | None) -> Card:
         action = self.spec.action
         if isinstance(action, Box):
             if action_values is not None:
