@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,8 +93,8 @@ def up(folder: Path, **environment: str) -> Iterator[Server]:
         else:
             pytest.fail(f"edgewright up ended: {''.join(said)}")
         address, _, key = line.split()[-1].partition("/?key=")
-        # The pipe is read to its end, or the process would block once it is full.
-        subprocess_reader(process)
+        # Read on, or the process would block once the pipe is full.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
         yield Server(process, address.rstrip("/"), key or None)
     finally:
         process.send_signal(signal.SIGCONT)
@@ -101,17 +102,18 @@ def up(folder: Path, **environment: str) -> Iterator[Server]:
         process.wait(60)
 
 
-def subprocess_reader(process: subprocess.Popen[str]) -> None:
-    import threading
-
-    threading.Thread(target=lambda: [None for _ in process.stdout or ()], daemon=True).start()
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with up(tmp_path_factory.mktemp("up")) as server:
         until(lambda: server.loop()["last_decision"])
         yield server
+
+
+@pytest.fixture
+def alone(server: Server, tmp_path: Path) -> Iterator[Server]:
+    """The page in a process of its own, over the other's API."""
+    with up(tmp_path, EDGEWRIGHT_ROLE="ui", EDGEWRIGHT_API_URL=server.address) as alone:
+        yield alone
 
 
 def until(true: Callable[[], object], timeout_s: float = 30.0) -> None:

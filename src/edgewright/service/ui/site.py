@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 import httpx
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from nicegui import app, ui
 from nicegui.storage import Storage
@@ -36,6 +36,13 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
         f"<style>{(assets / 'page.css').read_text()}</style><script>{(assets / 'charts.js').read_text()}</script>",
         shared=True,
     )
+
+    # The page takes every path that is left; an unknown call of the API must still be answered as the API does.
+    @parent.api_route(
+        "/api/{path:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False
+    )
+    def unknown(request: Request) -> None:
+        raise HTTPException(404, f"no {request.method} {request.url.path}")
 
     @ui.page("/", response_timeout=2 * TIMEOUT_S)
     async def index(request: Request, loop: str | None = None, key: str | None = None) -> Response | None:

@@ -15,6 +15,7 @@ from edgewright.service.ui.feed import View
 from edgewright.service.ui.shapes import LoopState, PolicyInfo
 
 MODES = {"act": "Act", "shadow": "Shadow", "paused": "Paused"}
+MARK: dict[words.Level, str] = {"ok": "✓", "bad": "✗", "warn": "!", "quiet": "…"}  # in the browser's tab
 MODE_WORDS = {
     "act": "Decisions are put in force.",
     "shadow": "Decisions are recorded only; limits stay as they are.",
@@ -28,11 +29,13 @@ class Headline:
     def __init__(self, api: Api, access: Access, loop: str, policies: list[PolicyInfo]) -> None:
         self._api, self._access, self._loop = api, access, loop
         self._policies = {policy.name: policy for policy in policies}
+        self._level: words.Level | None = None
         self._busy = 0  # switches set and not yet answered by the API: until then polls must not set them back
         with box("section", "card headline").props('aria-label="State of the loop"'):
             with box("div", "finding"):
-                with box("div", "verdict").props("role=status aria-live=polite"):
-                    self._verdict = State("h1")
+                self._verdict = State("h1")
+                # Read out when the standing changes, not at every new number.
+                self._spoken = text("span", "spoken").props("role=status")
                 self._promise = text("p", "quiet")
                 self._last = text("p", "last")
             with box("div", "switches"):
@@ -54,7 +57,12 @@ class Headline:
                         self._policy_tip = ui.tooltip("")
 
     def show(self, loop: LoopState, view: View, now: float) -> None:
-        self._verdict.show(*words.verdict(loop.services, loop.slo))
+        level, found = words.verdict(loop)
+        self._verdict.show(level, found)
+        if level != self._level:
+            self._level = level
+            self._spoken.text = found
+            ui.page_title(f"{MARK[level]} {loop.name} · edgewright")
         self._promise.text = words.promise(loop.slo)
         self._last.text = last_change(view, now)
         if not self._busy:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
-from edgewright.service.ui.shapes import Decision, ServiceState, Slo
+from edgewright.service.ui.shapes import Decision, LoopState, ServiceState, Slo
 
 Level = Literal["ok", "bad", "warn", "quiet"]
 ICON: dict[Level, str] = {"ok": "check_circle", "bad": "error", "warn": "warning", "quiet": "pending"}
@@ -67,10 +67,11 @@ def state(service: ServiceState) -> tuple[Level, str]:
     return ("ok", "Inside SLO") if service.slo_ok else ("bad", "Outside SLO")
 
 
-def verdict(services: Sequence[ServiceState], slo: Slo) -> tuple[Level, str]:
+def verdict(loop: LoopState) -> tuple[Level, str]:
     """The headline: is every service inside its SLO?"""
-    if not services:
-        return "quiet", "No services yet"
+    services, slo = loop.services, loop.slo
+    if loop.phase == "starting":
+        return "quiet", f"Starting {_listed([service.name for service in services])}"
     down = [service.name for service in services if not service.alive]
     outside = [service for service in services if service.alive and service.slo_ok is False]
     unknown = [service.name for service in services if service.alive and service.slo_ok is None]

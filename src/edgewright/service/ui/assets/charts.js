@@ -34,6 +34,15 @@ window.edgewright = (() => {
     return { min: 0, max, interval: max / (chart.top ? 2 : 4) };
   }
 
+  // Only what is on the screen, or nearly, is drawn.
+  function near(element) {
+    const { top, bottom } = element.getBoundingClientRect();
+    return bottom > -300 && top < innerHeight + 300;
+  }
+
+  let asked = 0;
+  const drawSoon = () => { cancelAnimationFrame(asked); asked = requestAnimationFrame(draw); };
+
   function draw() {
     if (document.hidden || !rows.length) return;
     if (!look || look.dark !== document.body.classList.contains("body--dark")) look = colours();
@@ -43,7 +52,7 @@ window.edgewright = (() => {
     const end = rows[rows.length - 1][0];
     for (const chart of charts) {
       const echart = getElement(chart.id)?.chart;
-      if (!echart) continue;
+      if (!echart || !near(echart.getDom())) continue;
       const log = chart.slo !== undefined;
       const series = chart.columns.map((column, index) => {
         const main = (chart.group === "cpu") === (index === 1);
@@ -78,6 +87,8 @@ window.edgewright = (() => {
   }
 
   document.addEventListener("visibilitychange", draw);
+  addEventListener("scroll", drawSoon, { passive: true });
+  addEventListener("resize", drawSoon);
   document.addEventListener("DOMContentLoaded", () => // light or dark
     new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ["class"] }));
   return { reset, push };
