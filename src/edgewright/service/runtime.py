@@ -20,7 +20,7 @@ from sqlalchemy import delete, select, update
 from edgewright.core.documents import validate
 from edgewright.core.errors import InputError
 from edgewright.core.ledger import Ledger
-from edgewright.drivers.host import Limits
+from edgewright.drivers.host import HostError, Limits
 from edgewright.scaling.control import Controller
 from edgewright.scaling.model import MB, Scenario, read_scenario
 from edgewright.scaling.policies import make_policy
@@ -48,6 +48,7 @@ class Runtime:
     make: SliceFactory = make_slice
     loops: dict[str, Loop] = field(default_factory=dict)
     drivers: dict[str, DriverChoice] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)  # loops of the store that cannot be run, and why
     choice: DriverChoice | None = None
     ledger: Ledger = field(default_factory=lambda: Ledger({"cpu": 0.0, "memory_bytes": 0.0}))
     active: bool = False
@@ -81,6 +82,7 @@ class Runtime:
         found = [f"database: {self.recorder.trouble}"] if self.recorder.trouble else []
         if self.recorder.waiting > 1000 or self.recorder.lost:
             found.append(f"{self.recorder.waiting} records wait for the database, {self.recorder.lost} were lost")
+        found += [f"loop {name} cannot be run: {reason}" for name, reason in self.broken.items()]
         for loop in list(self.loops.values()):
             if loop.phase == "failed":
                 found.append(f"loop {loop.name} does not start")
@@ -107,7 +109,7 @@ class Runtime:
         Raises InputError (a name in use, an unknown policy), CapacityError (the host has no room), StoreError.
         """
         with self.changing:
-            if scenario.name in self.loops:
+            if scenario.name in self.loops or self.knows(scenario.name):
                 raise InputError("name", scenario.name, "a name that no loop has yet")
             make_policy(scenario.control.policy, scenario)
             chunk = ChunkRow(
@@ -144,13 +146,14 @@ class Runtime:
     def delete(self, name: str) -> None:
         """End a loop and its services, forget it and its chunk; its decisions stay until they are old."""
         with self.changing:
-            loop = self.loops.pop(name)
-            loop.stop()
-            loop.slice.close()
-            with self.store.write() as session:
+            with self.store.write() as session:  # a database that refuses does so before anything has ended
                 chunk_id = session.scalar(select(LoopRow.chunk_id).where(LoopRow.name == name))
                 session.execute(delete(LoopRow).where(LoopRow.name == name))
                 session.execute(delete(ChunkRow).where(ChunkRow.id == chunk_id))
+                if loop := self.loops.pop(name, None):
+                    loop.stop()
+                    loop.slice.close()
+            self.broken.pop(name, None)
             if chunk_id is not None:
                 self.ledger.release(chunk_id)
             self.recorder.event("loop_deleted", f"loop {name} and its services ended")
@@ -162,17 +165,17 @@ class Runtime:
         driver = choose_for(self.choice, scenario)
         slice_ = self.make(self.settings, driver, scenario, Path(row.folder), row.ports)
         fitting = scenario.slice.model_copy(update={"cpu": chunk.cpus, "memory_mb": chunk.ram_mb})
-        policy_name, note = row.policy, ""
+        policy_name, mode, note = row.policy, row.mode, ""
         try:
             policy = make_policy(policy_name, scenario)
-        except InputError as error:  # a file that is gone since: the loop must not stay down for it
-            policy_name, note = "fixed", f"{row.policy} cannot be used any more, limits stay as they are: {error}"
-            policy = make_policy(policy_name, scenario)
+        except InputError as error:  # a file that is gone since: the services must not stay down for it
+            note = f"{row.policy} cannot be used any more; paused, limits stay as they are: {error}"
+            policy_name, mode, policy = "fixed", "paused", make_policy("fixed", scenario)
         loop = Loop(
             scenario=scenario,
             slice=slice_,
             controller=Controller(scenario.model_copy(update={"slice": fitting}), policy, pins=dict(row.pins)),
-            orders=Orders(row.mode, policy_name, dict(row.pins), chunk.cpus, chunk.ram_mb, dict(row.load)),  # type: ignore[arg-type]
+            orders=Orders(mode, policy_name, dict(row.pins), chunk.cpus, chunk.ram_mb, dict(row.load)),  # type: ignore[arg-type]
             recorder=self.recorder,
             limits={name: Limits(**values) for name, values in row.limits.items()},
             folder=Path(row.folder),
@@ -202,12 +205,26 @@ class Runtime:
                 self._rebook(chunk)
             given = read_scenario(self.settings.scenario)
             self.active = True
-            for row in rows:
-                if row.name == given.name:
-                    self._update(row, chunks[row.chunk_id], given)
-                self._run(row, chunks[row.chunk_id])
-            if given.name not in self.loops:
-                self.create(given, self.settings.scenario.parent)
+            try:
+                for row in rows:
+                    self._restore(row, chunks[row.chunk_id], given if row.name == given.name else None)
+                if given.name not in {row.name for row in rows}:
+                    self.create(given, self.settings.scenario.parent)
+            except BaseException:
+                self._let_go()
+                raise
+
+    def _restore(self, row: LoopRow, chunk: ChunkRow, given: Scenario | None) -> None:
+        """Run a stored loop again. One that cannot be, other than that of the scenario given, is told, not fatal."""
+        try:
+            if given is not None:
+                self._update(row, chunk, given)
+            self._run(row, chunk)
+        except (InputError, HostError, OSError) as error:
+            if given is not None:
+                raise
+            self.broken[row.name] = str(error)
+            self.recorder.event("loop_failed", str(error), loop=row.name)
 
     def _rebook(self, chunk: ChunkRow) -> None:
         """What was promised is kept; a host that shrank since is a warning, not a refusal to start."""

@@ -108,9 +108,10 @@ def patch_loop(chosen: Chosen, runtime: Running, body: schemas.LoopChange) -> Js
 
 
 @router.delete("/loops/{loop}", status_code=204, dependencies=[WithKey])
-def delete_loop(chosen: Chosen, runtime: Running) -> None:
+def delete_loop(runtime: Running, loop: str) -> None:
     """End a loop and its services, and give its slice back."""
-    runtime.delete(chosen.name)
+    _known(runtime, loop, False)
+    runtime.delete(loop)
 
 
 @router.get("/loops/{loop}/series")

@@ -31,7 +31,7 @@ def loop_view(loop: Loop, driver: DriverChoice) -> dict[str, Any]:
                 "pid": life.pid if life else None,
                 "restarts": life.restarts if life else 0,
                 "priority": scenario.services[index].priority,
-                "limit_cpu": limits[name].cpu,
+                "limit_cpu": round(limits[name].cpu, 4),
                 "min_cpu": scenario.services[index].cpu.min,
                 "max_cpu": scenario.services[index].cpu.max,
                 "usage_cpu": now.get("usage_cpu"),
@@ -66,7 +66,7 @@ def loop_view(loop: Loop, driver: DriverChoice) -> dict[str, Any]:
         },
         "slice": {
             "cpu": orders.slice_cpu,
-            "cpu_left": round(orders.slice_cpu - used_cpu, 4),
+            "cpu_left": max(round(orders.slice_cpu - used_cpu, 4), 0.0),
             "memory_bytes": memory_bytes,
             "memory_left_bytes": memory_bytes - used_memory,
         },

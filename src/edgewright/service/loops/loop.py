@@ -87,7 +87,8 @@ class Loop:
 
     @property
     def warnings(self) -> list[str]:
-        return [f"{about}: {detail}" for about, detail in list(self._trouble.items())] + self._dead + self.slice.warnings
+        lasting = [f"{about}: {detail}" for about, detail in list(self._trouble.items())]
+        return lasting + self._dead + self.slice.warnings
 
     @property
     def lives(self) -> dict[str, Life]:
@@ -146,8 +147,9 @@ class Loop:
     def step(self) -> None:
         """Observe, decide, guard, act, record. Trouble in any of them is recorded and the loop goes on."""
         with self.lock, self._watching("step"):
+            looked_s = time.monotonic()
             self._lives = self.slice.lives()
-            self._dead = self.supervisor.check(self._lives)
+            self._dead = self.supervisor.check(self._lives, looked_s)
             seen = replace(self.slice.observe(), slice_cpu=np.float64(self.orders.slice_cpu))
             self.observation = seen
             now = time.time()

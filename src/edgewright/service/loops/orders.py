@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -48,6 +49,8 @@ def _in_turn(order: Callable[Concatenate[Loop, P], R]) -> Callable[Concatenate[L
 def change(loop: Loop, *, mode: Mode | None = None, policy: str | None = None) -> None:
     """Switch mode and policy, both or neither. Raises InputError where the policy does not fit: the old one goes on."""
     fresh = None
+    if policy is not None and policy.endswith(".npz"):
+        policy = str(Path(policy).resolve())  # found again after a start from another folder
     if policy is not None and policy != loop.orders.policy:
         fresh = make_policy(policy, loop.scenario)
     values: dict[str, Any] = {"mode": mode or loop.orders.mode, "policy": policy or loop.orders.policy}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections import deque
@@ -10,6 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 KEPT = 900
+AHEAD = -10  # nice value
+
+
+def set_priority(nice: int | None) -> None:
+    """Of the calling thread alone; None: as the process. Threads and processes that it starts inherit it."""
+    if nice is None:
+        nice = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 @dataclass
@@ -24,7 +35,12 @@ class Pace:
     _cpu_mark: float = 0.0
 
     def start(self) -> None:
-        """Call in the loop's thread: the first step is due one period from now."""
+        """Call in the loop's thread: the first step is due one period from now.
+
+        The thread goes before others of this host where that is permitted: it sleeps nearly always, and what it
+        does is to keep a busy host usable.
+        """
+        set_priority(AHEAD)
         self._due = time.monotonic() + self.period_s
         self._cpu_mark = time.thread_time()
 

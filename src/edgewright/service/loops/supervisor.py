@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from edgewright.drivers.host import HostError
+from edgewright.service.loops.pace import set_priority
 from edgewright.service.loops.slices import Life, RunningSlice
 
 FIRST_WAIT_S = 0.5
@@ -17,10 +18,10 @@ STEADY_S = 60.0  # alive for so long, a service starts again with the first wait
 
 @dataclass
 class _Watched:
-    wait_s: float = FIRST_WAIT_S
+    wait_s: float
     due: float | None = None  # when the next start is due; None while it lives
     busy: bool = False
-    born: float = field(default_factory=time.monotonic)
+    born: float = 0.0  # its last start by us
 
 
 @dataclass
@@ -30,21 +31,27 @@ class Supervisor:
     slice: RunningSlice
     restarted: Mapping[str, bool]  # service -> whether it is started again by itself
     event: Callable[[str, str, str], None]
+    first_wait_s: float = FIRST_WAIT_S
     _watched: dict[str, _Watched] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def check(self, lives: Mapping[str, Life]) -> list[str]:
-        """Call at every step -> a warning for each process that does not live. Starts run in threads of their own."""
+    def check(self, lives: Mapping[str, Life], seen_s: float) -> list[str]:
+        """Call at every step with what was seen from `seen_s` (monotonic) on -> a warning for each that does not live.
+
+        Starts run in threads of their own.
+        """
         warnings, now = [], time.monotonic()
         for name, life in lives.items():
             with self._lock:
-                watched = self._watched.setdefault(name, _Watched())
+                watched = self._watched.setdefault(name, _Watched(self.first_wait_s))
                 if watched.busy:
                     warnings.append(f"{name}: is being started")
                     continue
+                if seen_s < watched.born:
+                    continue  # looked at before its last start
                 if life.alive:
                     if now - watched.born > STEADY_S:
-                        watched.wait_s = FIRST_WAIT_S
+                        watched.wait_s = self.first_wait_s
                     watched.due = None
                     continue
                 again = self.restarted.get(name, True)
@@ -61,7 +68,7 @@ class Supervisor:
     def restart(self, name: str) -> bool:
         """Restart at a user's wish, in the background. False where a start is under way."""
         with self._lock:
-            watched = self._watched.setdefault(name, _Watched())
+            watched = self._watched.setdefault(name, _Watched(self.first_wait_s))
             if watched.busy:
                 return False
             watched.busy = True
@@ -76,6 +83,7 @@ class Supervisor:
 
     def _restart(self, name: str, why: str) -> None:
         watched = self._watched[name]
+        set_priority(None)  # started by the loop's thread, which goes before others: a service must not
         try:
             self.slice.restart(name)
             self.event("service_restarted", why, name)
