@@ -97,7 +97,7 @@ def test_a_change_of_load_holds_from_its_second_on() -> None:
             "targets": (target("a", "http://x/", kind="step", before_hz=5.0, after_hz=80.0, at_s=10.0),),
         }
     ).targets[0]
-    changed.change(load.load, 20)
+    changed.change(load.load, changed.draw_rates(load.load), 20)
     assert [changed.rate_hz(second) for second in (20, 29, 30)] == [5.0, 5.0, 80.0]
     assert before == stream(1).second(3)
 
@@ -158,10 +158,12 @@ def test_metrics_and_changes_on_the_port(run: Run, tmp_path: Path) -> None:
             {"targets": {"a": {"rate": 3}}},
             {"targets": {"a": {"multiplier": 9}, "c": {}}},
             {"targets": {"a": {"load": {"profile": {"kind": "constant", "rate_hz": "many"}}}}},
+            {"targets": {"a": {"multiplier": 9}, "b": {"load": {"profile": {"kind": "trace", "file": "no.csv"}}}}},
         ):
             status, body = put(bad)
             assert status == 400
             assert "allowed:" in json.loads(body)["error"]
+        assert json.loads(fetch(f"{base}/load")[1])["targets"]["a"]["multiplier"] == 1.0  # all or nothing
         change = {"a": {"multiplier": 0.0}, "b": {"load": {"profile": {"kind": "constant", "rate_hz": 40.0}}}}
         status, body = put({"targets": change})
         assert status == 200
@@ -230,3 +232,12 @@ def test_names_used_twice_end_with_the_usage_status(run: Run, tmp_path: Path) ->
     _, errors = load.communicate(timeout=60)
     assert load.returncode == 2
     assert "a name used once" in errors
+
+
+def test_a_recording_of_other_services_is_refused(run: Run, tmp_path: Path) -> None:
+    recording = tmp_path / "arrivals.csv"
+    recording.write_text("t_s,service\n0.5,other\n")
+    load = run("load", "--config", config(tmp_path, target("a", "http://127.0.0.1:9/")), "--replay", str(recording))
+    _, errors = load.communicate(timeout=60)
+    assert load.returncode == 2
+    assert "service: got 'other', allowed: one of ['a']" in errors

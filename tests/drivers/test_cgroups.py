@@ -19,6 +19,7 @@ from edgewright.drivers.linux.cgroups import (
     Refused,
     Unavailable,
     cpu_quota,
+    enclosing_limits,
     find_place,
     hierarchies,
 )
@@ -111,6 +112,16 @@ def test_version_2_limits(group: Group, tmp_path: Path) -> None:
     group.set_memory_limit(None)
     assert (tmp_path / "one" / "cpu.max").read_text() == "max 10000"
     assert (tmp_path / "one" / "memory.max").read_text() == "max"
+
+
+def test_capacity_is_what_the_groups_around_ours_leave(group: Group, tmp_path: Path) -> None:
+    inner = Place(tmp_path / "one", 2, tmp_path / "one", tmp_path / "one", 2)
+    assert enclosing_limits(inner) == (None, None)
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert enclosing_limits(inner) == (1.5, 1_000_000)
+    group.set_cpu_limit(0.5)
+    assert enclosing_limits(inner) == (0.5, 1_000_000)
 
 
 def test_version_2_counters(group: Group) -> None:

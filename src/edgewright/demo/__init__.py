@@ -1,0 +1,1 @@
+"""What the demo runs as processes: the localization service, the load generator. Imported by nobody."""

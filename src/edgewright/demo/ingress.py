@@ -7,7 +7,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TextIO
 
@@ -19,7 +19,7 @@ from pydantic import Field
 from edgewright.core.documents import Document, Part
 from edgewright.core.errors import InputError
 from edgewright.core.workload import Load, arrivals, rates
-from edgewright.demo.radio import RadioWorld
+from edgewright.demo.radio import FloatArray, RadioWorld
 
 HORIZON_S = 86_400  # without an end, the profile of a day repeats
 BODIES = 256
@@ -130,20 +130,21 @@ class Stream:
     folder: Path
     recorded: list[float] | None = None
     multiplier: float = 1.0
-    _begin_s: int = 0
-    _rates: np.ndarray[tuple[int], np.dtype[np.float64]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.change(self.target.load, 0)
+        self.change(self.target.load, self.draw_rates(self.target.load), 0)
         self.bodies = self._draw_bodies()  # now, as the clock must not wait for them
 
-    def change(self, load: Load, second: int) -> None:
+    def draw_rates(self, load: Load) -> FloatArray:
+        """The rate of each second of a profile. Raises InputError where it names a broken file."""
+        return rates(load, self.duration_s or HORIZON_S, self._rng(-1), folder=self.folder)
+
+    def change(self, load: Load, rate_hz: FloatArray, second: int) -> None:
         """A new profile, which starts at its own second 0 when ours is `second`."""
-        self.load, self._begin_s = load, second
-        self._rates = rates(load, self.duration_s or HORIZON_S, self._rng(-1), folder=self.folder)
+        self.load, self._rates, self._begin_s = load, rate_hz, second
 
     def rate_hz(self, second: int) -> float:
-        return float(self._rates[(second - self._begin_s) % len(self._rates)]) * self.multiplier
+        return float(self._rates[max(0, second - self._begin_s) % len(self._rates)]) * self.multiplier
 
     def second(self, second: int) -> list[float]:
         """Arrival times within [second, second + 1). The draw depends on the seed, the second and the rate alone."""

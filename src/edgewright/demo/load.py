@@ -85,10 +85,11 @@ def apply(ingress: Ingress, changes: Changes) -> None:
             raise InputError("targets", name, f"one of {sorted(ingress.streams)}")
         if ingress.streams[name].recorded is not None:
             raise InputError("targets", name, "no change: recorded arrivals are being replayed")
+    drawn = {n: ingress.streams[n].draw_rates(c.load) for n, c in changes.targets.items() if c.load is not None}
     for name, change in changes.targets.items():
         stream = ingress.streams[name]
         if change.load is not None:
-            stream.change(change.load, int(ingress.t_s) + 1)
+            stream.change(change.load, drawn[name], int(ingress.t_s) + 1)
         if change.multiplier is not None:
             stream.multiplier = change.multiplier
 
@@ -157,6 +158,9 @@ def main() -> None:
         config, folder = load_file(options)
         unique((target.name for target in config.targets), "targets.name")
         replay = read_arrivals(options.replay) if options.replay else None
+        for name in replay or ():
+            if name not in (known := [target.name for target in config.targets]):
+                raise InputError("service", name, f"one of {known}", source=str(options.replay))
         duration_s = options.duration_s or config.duration_s
         streams = [
             Stream(target, options.seed, duration_s, folder, None if replay is None else replay.get(target.name, []))

@@ -182,7 +182,9 @@ class PrometheusSource:
         return found
 
     def _window(self, new: _Totals, old: _Totals, seconds: float) -> ResponseWindow:
-        if any(new.outcomes.get(key, 0.0) < value for key, value in old.outcomes.items()):
+        if (new.arrivals or 0.0) < (old.arrivals or 0.0) or any(
+            new.outcomes.get(key, 0.0) < value for key, value in old.outcomes.items()
+        ):
             old = _Totals()  # the ingress restarted: it counts from zero
         ended = {key: value - old.outcomes.get(key, 0.0) for key, value in new.outcomes.items()}
         failed = round(sum(v for key, v in ended.items() if not re.fullmatch(self.names.ok_pattern, key)))

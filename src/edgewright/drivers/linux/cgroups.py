@@ -316,24 +316,25 @@ def remove_place(place: Place) -> None:
 
 def enclosing_limits(place: Place) -> tuple[float | None, int | None]:
     """The tightest CPU (cores) and memory (bytes) limit of the groups that ours is in; None = no limit."""
-    cpu = [_cpu_limit(path, place.cpu_version) for path in _upwards(place.cpu)]
-    memory = [_memory_limit(path, place.memory_version) for path in _upwards(place.memory)]
+    cpu_file = ("cpu.cfs_quota_us", "cpu.max")[place.cpu_version - 1]
+    memory_file = ("memory.limit_in_bytes", "memory.max")[place.memory_version - 1]
+    cpu = [_cpu_limit(path, place.cpu_version) for path in _upwards(place.cpu, cpu_file)]
+    memory = [_memory_limit(path, place.memory_version) for path in _upwards(place.memory, memory_file)]
     return (
         min((limit for limit in cpu if limit is not None), default=None),
         min((limit for limit in memory if limit is not None), default=None),
     )
 
 
-def _upwards(group: Path) -> Iterator[Path]:
-    return (path for path in (group, *group.parents) if (path / "cgroup.procs").exists())
+def _upwards(group: Path, file: str) -> Iterator[Path]:
+    """The groups on the way up that have the file; the top of a hierarchy may not."""
+    return (path for path in (group, *group.parents) if (path / file).exists())
 
 
 def _cpu_limit(group: Path, version: Version) -> float | None:
     if version == 1:
         quota, period = _number(group / "cpu.cfs_quota_us"), _number(group / "cpu.cfs_period_us")
         return None if quota < 0 else quota / period
-    if not (group / "cpu.max").exists():  # the top of the v2 tree
-        return None
     maximum, period_text = _words(group / "cpu.max")
     return None if maximum == "max" else int(maximum) / int(period_text)
 
@@ -342,8 +343,6 @@ def _memory_limit(group: Path, version: Version) -> int | None:
     if version == 1:
         limit = _number(group / "memory.limit_in_bytes")
         return None if limit >= UNLIMITED_V1 else limit
-    if not (group / "memory.max").exists():
-        return None
     text = _words(group / "memory.max")[0]
     return None if text == "max" else int(text)
 
