@@ -38,7 +38,11 @@ def loop(services: list[ServiceState], **more: Any) -> LoopState:
         ([service("a", slo_ok=False, late=0.08)], "bad", "a outside: 8.0 % of requests late"),
         ([service("a", slo_ok=False)], "bad", "a outside: too many late requests in the last 5 s"),
         ([service("a", alive=False), service("b")], "bad", "a down"),
-        ([service("a"), service("b", slo_ok=None)], "quiet", "1 of 2 services inside their SLO, no requests yet for b"),
+        (
+            [service("a"), service("b", slo_ok=None)],
+            "quiet",
+            "1 of 2 services inside their SLO; no requests to b in the last 5 s",
+        ),
     ],
 )
 def test_verdict(services: list[ServiceState], level: str, text: str) -> None:

@@ -76,8 +76,8 @@ class ServiceCard:
 
     def show(self, service: ServiceState) -> None:
         self._state.show(*words.state(service))
-        self._p95.show(words.milliseconds(service.response_p95_ms))
-        self._mean.show(words.milliseconds(service.response_mean_ms))
+        self._p95.show(words.milliseconds(service.response_p95_ms or None))
+        self._mean.show(words.milliseconds(service.response_mean_ms or None))
         usage, limit = service.usage_cpu or 0.0, service.limit_cpu or 0.0
         self._cpu.text = f"{words.cpu(service.usage_cpu)} used of {words.cpu(service.limit_cpu)}"
         self._meter.show(usage / self._slice_cpu, limit / self._slice_cpu)

@@ -63,7 +63,7 @@ def state(service: ServiceState) -> tuple[Level, str]:
     if not service.alive:
         return "bad", "Down"
     if service.slo_ok is None:
-        return "quiet", "No requests yet"
+        return "quiet", "No requests"
     return ("ok", "Inside SLO") if service.slo_ok else ("bad", "Outside SLO")
 
 
@@ -88,7 +88,8 @@ def verdict(loop: LoopState) -> tuple[Level, str]:
         return "bad", "; ".join(parts)
     if unknown:
         inside = len(services) - len(unknown)
-        return "quiet", f"{inside} of {len(services)} services inside their SLO, no requests yet for {_listed(unknown)}"
+        known = f"{inside} of {len(services)} services inside their SLO; no" if inside else "No"
+        return "quiet", f"{known} requests to {_listed(unknown)} in the last {slo.window_s:g} s"
     if len(services) == 1:
         return "ok", f"{services[0].name} inside its SLO"
     return "ok", f"All {len(services)} services inside their SLO"
