@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import free_port, wait_healthy
+from demo_processes import free_port, wait_healthy
 
 from edgewright.drivers.host import Limits, ServiceSpec
 from edgewright.drivers.linux.services import LinuxHost

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import fetch, free_port, wait_healthy
+from demo_processes import fetch, free_port, wait_healthy
 
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError

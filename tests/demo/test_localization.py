@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import fetch, free_port, wait_healthy
+from demo_processes import fetch, free_port, wait_healthy
 from threadpoolctl import threadpool_limits
 
 from edgewright.demo.localization import Localizer

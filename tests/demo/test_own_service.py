@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import fetch, free_port
+from demo_processes import fetch, free_port
 
 from edgewright.drivers.host import Limits, ServiceSpec
 from edgewright.drivers.linux.services import LinuxHost

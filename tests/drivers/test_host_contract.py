@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 import pytest
-from programs import IDLE, SPIN
+from driver_programs import IDLE, SPIN
 
 from edgewright.core.errors import InputError
 from edgewright.drivers.host import Capacity, HostError, Limits, ServiceHost, ServiceSpec

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from programs import FAMILY, IDLE, PYTHON, SPIN, STUBBORN, grow
+from driver_programs import FAMILY, IDLE, PYTHON, SPIN, STUBBORN, grow
 
 from edgewright.core.errors import InputError
 from edgewright.drivers.host import HostError, Limits, ServiceSpec
