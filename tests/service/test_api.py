@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import yaml
 
-from .conftest import PREFIX, Client, running, scenario, settings, until
+from edgewright.drivers.host import HostError
+from edgewright.service.loops.choice import make_slice
+from edgewright.service.loops.orders import keep_loop
+from edgewright.service.loops.slices import RunningSlice
+
+from .conftest import PREFIX, Client, running, scenario, settings, until, write_scenario
 
 LOOP = f"{PREFIX}/loops/demo"
 
@@ -317,3 +323,77 @@ def test_orders_outlive_a_clean_restart(tmp_path: Path) -> None:
         assert loop["last_decision"]["seq"] > seq
         assert len(client.get(f"{LOOP}/series").json()["t"]) > 2
         assert client.patch(LOOP, json={"mode": "act"}).status_code == 200  # the old key still opens
+
+
+def test_loop_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+    def make(*given: Any) -> RunningSlice:
+        if given[2].name == "other":
+            raise HostError("c", "no such program")
+        return make_slice(*given)
+
+    with running(settings(tmp_path), make=make) as client:
+        before = client.get(f"{PREFIX}/host").json()["left"]
+        for _ in range(2):  # the name stays free
+            answer = client.post(f"{PREFIX}/loops", json=scenario("other", ("c",)))
+            assert answer.status_code == 502
+            assert "no such program" in answer.json()["message"]
+        assert client.get(f"{PREFIX}/host").json()["left"] == before
+        assert [chunk["loop"] for chunk in client.get("/api/v1.0/compute_chunk").json()] == ["demo"]
+
+
+def test_policy_file_gone_at_the_next_start(tmp_path: Path) -> None:
+    """The services come up all the same, under the limits they had, and it says why."""
+    given = settings(tmp_path)
+    with running(given) as client:
+        key = client.made.first_key
+        client.put(f"{LOOP}/services/a/pin", json={"cpu": 0.6})
+        client.delete(f"{LOOP}/services/a/pin")
+        client.patch(LOOP, json={"mode": "paused"})
+        limits = {s["name"]: s["limit_cpu"] for s in client.loop()["services"]}
+        assert client.made.runtime
+        keep_loop(client.made.runtime.store, "demo", policy="/gone/policy.npz", mode="act")
+    with running(given, key=key) as client:
+        loop = client.loop()
+        assert (loop["mode"], loop["policy"]) == ("paused", "fixed")
+        assert {s["name"]: s["limit_cpu"] for s in loop["services"]} == limits
+        until(lambda: client.events("policy_failed"))
+        assert "/gone/policy.npz" in client.events("policy_failed")[0]["detail"]
+
+
+def test_stored_loop_that_no_longer_fits_does_not_stop_the_others(tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    with running(given) as client:
+        key = client.made.first_key
+        assert client.post(f"{PREFIX}/loops", json=scenario("other", ("c",))).status_code == 201
+        assert client.made.runtime
+        keep_loop(client.made.runtime.store, "other", scenario={"format": "edgewright.scaling/0"})
+    with running(given, key=key) as client:
+        assert client.loop()["phase"] == "running"
+        health = client.get("/healthz").json()
+        assert health["status"] == "degraded"
+        assert "other" in health["reasons"][0]
+        assert client.delete(f"{PREFIX}/loops/other").status_code == 204
+        assert client.get("/healthz").json()["status"] == "ok"
+
+
+def test_edited_scenario_is_taken_over(tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    with running(given) as client:
+        key = client.made.first_key
+        client.put(f"{LOOP}/services/a/pin", json={"cpu": 0.6})
+    write_scenario(tmp_path, scenario(services=("a", "c"), slice={"cpu": 1.2, "memory_mb": 1000.0}))
+    with running(given, key=key) as client:
+        loop = client.loop()
+        assert [s["name"] for s in loop["services"]] == ["a", "c"]
+        assert loop["slice"]["cpu"] == 1.2
+        assert loop["services"][0]["pin"] == 0.6
+        until(lambda: client.events("scenario"))
+        assert client.get("/api/v1.0/compute_chunk").json()[0]["requirements"]["cpus"]["required"] == 1.2
+
+
+def test_page_alone_serves_no_api(tmp_path: Path) -> None:
+    with running(settings(tmp_path, role="ui", api_url="http://127.0.0.1:1")) as client:
+        assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+        assert client.get("/").status_code == 200
+        assert client.get(f"{PREFIX}/loops").status_code == 404
+        assert not (tmp_path / "data" / "edgewright.sqlite").exists()

@@ -144,12 +144,13 @@ def test_a_service_being_started_is_described_not_waited_for(stepped: Stepped) -
     stepped.machine.fail("a")
     stepped.step()
     until(lambda: stepped.step() and entered.is_set(), timeout_s=10)
-    body = stepped.step(3)
+    limit = stepped.loop.limits["a"].memory_bytes
+    body = stepped.step(30)
+    assert body["limits"]["a"]["memory_bytes"] == limit  # enough to come back with
     assert body["observation"]["a"]["limit_cpu"] == pytest.approx(0.3)
     assert any("a: is being started" in warning for warning in stepped.loop.warnings)
     leave.set()
-    until(lambda: stepped.step() and not stepped.loop.warnings)
-    assert stepped.loop.lives["a"].alive
+    until(lambda: stepped.step() and stepped.loop.lives["a"].alive)
     assert stepped.loop.lives["a"].restarts == 1
 
 

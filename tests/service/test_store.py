@@ -22,7 +22,7 @@ from edgewright.service.store import Store, StoreError
 from edgewright.service.store.recorder import BATCH, Recorder
 from edgewright.service.store.tables import DecisionRow, EventRow, LeaseRow, LoopRow, Table
 
-from .conftest import until
+from .conftest import PREFIX, running, settings, until
 
 
 @pytest.fixture(scope="session")
@@ -192,6 +192,20 @@ def test_lease_of_a_dead_process_of_this_host_is_free(store: Store) -> None:
     assert dead.take("loops")
     assert Leases(store, this_process(), "http://127.0.0.1:1").take("loops")
     assert count(store, LeaseRow) == 1
+
+
+def test_orchestrator_on_it(url: str, tmp_path: Path) -> None:
+    given = settings(tmp_path, database_url=url)
+    with running(given) as client:
+        key = client.made.first_key
+        pin = f"{PREFIX}/loops/demo/services/a/pin"
+        assert client.put(pin, json={"cpu": 0.5}).status_code == 200
+        until(lambda: len(client.get(f"{PREFIX}/loops/demo/decisions?changed_only=true").json()) > 0)
+    with running(given, key=key) as client:
+        assert client.service("a")["pin"] == 0.5
+        assert client.delete(pin).status_code == 204
+        assert client.delete(f"{PREFIX}/loops/demo").status_code == 204
+        assert client.get("/healthz").json()["status"] == "ok"
 
 
 # Trouble

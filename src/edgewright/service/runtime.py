@@ -135,13 +135,18 @@ class Runtime:
                 created=time.time(),
             )
             self.ledger.book(chunk.id, {"cpu": chunk.cpus, "memory_bytes": chunk.ram_mb * MB})
+            loop = None
             try:
                 with self.store.write() as session:
                     session.add_all([row, chunk])
-                return self._run(row, chunk)
+                    session.flush()
+                    loop = self._prepare(row, chunk)
             except BaseException:
                 self.ledger.release(chunk.id)
+                if loop is not None:
+                    loop.slice.close()
                 raise
+            return self._begin(loop)
 
     def delete(self, name: str) -> None:
         """End a loop and its services, forget it and its chunk; its decisions stay until they are old."""
@@ -158,8 +163,8 @@ class Runtime:
                 self.ledger.release(chunk_id)
             self.recorder.event("loop_deleted", f"loop {name} and its services ended")
 
-    def _run(self, row: LoopRow, chunk: ChunkRow) -> Loop:
-        """Start the thread of a loop that the store knows."""
+    def _prepare(self, row: LoopRow, chunk: ChunkRow) -> Loop:
+        """A loop from its row, not yet started. Raises InputError, HostError, OSError."""
         scenario = validate(Scenario, row.scenario, source=f"loop {row.name}")
         assert self.choice is not None
         driver = choose_for(self.choice, scenario)
@@ -184,8 +189,12 @@ class Runtime:
         refit(loop)
         if note:
             loop.event("policy_failed", note)
-        self.loops[row.name], self.drivers[row.name] = loop, driver
+        self.drivers[row.name] = driver
+        return loop
+
+    def _begin(self, loop: Loop) -> Loop:
         loop.start()
+        self.loops[loop.name] = loop
         return loop
 
     # The lease
@@ -219,7 +228,7 @@ class Runtime:
         try:
             if given is not None:
                 self._update(row, chunk, given)
-            self._run(row, chunk)
+            self._begin(self._prepare(row, chunk))
         except (InputError, HostError, OSError) as error:
             if given is not None:
                 raise

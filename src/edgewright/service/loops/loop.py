@@ -69,6 +69,7 @@ class Loop:
     lock: threading.RLock = field(default_factory=threading.RLock)  # held during a step, and while an order is applied
     _lives: dict[str, Life] = field(default_factory=dict)
     _trouble: dict[str, str] = field(default_factory=dict)
+    _memory_alive: FloatArray | None = None  # bytes that each service used when it last lived
     _dead: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -157,11 +158,21 @@ class Loop:
             step, outcome = None, Outcome({}, {})
             if self.orders.mode != "paused":
                 with self._watching("policy"):
-                    step = self.controller.step(seen)
+                    step = self.controller.step(self._as_if_alive(seen))
             if step is not None and self.orders.mode == "act" and self._started():
                 with self._watching("apply"):
                     outcome = self.slice.apply(step.allowed)
             self.record("policy", seen, outcome, step, t=now)
+
+    def _as_if_alive(self, seen: Observation) -> Observation:
+        """A dead service uses no memory, which must not take from it the limit that it needs to come back."""
+        if seen.memory_bytes is None:
+            return seen
+        alive = np.array([name in self._lives and self._lives[name].alive for name in self.scenario.names])
+        if self._memory_alive is None:
+            self._memory_alive = np.asarray(seen.memory_bytes)
+        self._memory_alive = np.where(alive, seen.memory_bytes, self._memory_alive)
+        return replace(seen, memory_bytes=self._memory_alive)
 
     def _started(self) -> bool:
         return time.monotonic() - self._began >= self.scenario.control.start_after_s
