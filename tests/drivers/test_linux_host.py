@@ -112,6 +112,7 @@ def test_services_survive_a_killed_orchestrator_and_are_adopted(tmp_path: Path, 
         before = json.loads((tmp_path / f"{INSTANCE}.json").read_text())["services"]
         assert all(Process(r["pid"], r["start_ticks"]).alive for r in before.values())
         (host._place.cpu / "left-over").mkdir()
+        Group(host._place, "wanted").set_cpu_limit(None)  # as while it starts unthrottled
         wanted = ServiceSpec("wanted", IDLE)
         actions = host.reconcile([wanted, ServiceSpec("changed", SPIN)])
         assert [(a.kind, a.service) for a in actions] == [
@@ -121,10 +122,10 @@ def test_services_survive_a_killed_orchestrator_and_are_adopted(tmp_path: Path, 
             ("ended", "unwanted"),
         ]
         usage = host.usage("wanted")
-        assert (usage.pid, usage.limits) == (before["wanted"]["pid"], Limits(0.4, 96 * MIB))
+        assert (usage.pid, usage.limits) == (before["wanted"]["pid"], Limits(0.25, 96 * MIB))
         assert not Process.of(before["unwanted"]["pid"])
         assert host.restart("wanted") != usage.pid
-        assert host.usage("wanted").limits == Limits(0.4, 96 * MIB)
+        assert host.usage("wanted").limits == Limits(0.25, 96 * MIB)
 
 
 def test_a_reused_pid_is_not_adopted(tmp_path: Path, require: Callable[..., None]) -> None:
@@ -246,6 +247,34 @@ http.server.HTTPServer(("127.0.0.1", {port}), Healthy).serve_forever()
     assert usage.cpu_s > 0.3
     assert usage.throttled_s < 0.3  # at 0.05 cores all along it would be six seconds
     assert usage.limits.cpu == pytest.approx(0.05)
+
+
+def test_a_start_is_not_waited_for_by_others_and_ends_with_the_host(host: LinuxHost) -> None:
+    """Healthy only while the file of its name exists."""
+    port = free_port()
+    code = f"""
+import http.server, os
+class Slow(http.server.BaseHTTPRequestHandler):
+    def do_GET(self): self.send_response(200 if os.path.exists("ready") else 503); self.end_headers()
+http.server.HTTPServer(("127.0.0.1", {port}), Slow).serve_forever()
+"""
+    folder = host.log_file("one").parent
+    spec = ServiceSpec("one", (*PYTHON, code), working_directory=folder, health_url=f"http://127.0.0.1:{port}/")
+    (folder / "ready").touch()
+    host.start(spec, Limits(0.5))
+    (folder / "ready").unlink()
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(host.restart, "one")
+        wait_until(lambda: not host.usage("one").alive)
+        outcome = host.set_limits("one", Limits(0.25))
+        assert outcome.done == {}
+        assert set(outcome.refused.values()) == {"it is being started or stopped"}
+        assert host.usage("one").limits == Limits(0.5)
+        assert not starting.done()
+        host.close()
+        with pytest.raises(HostError, match="the host is closed"):
+            starting.result()
+    assert not any(parent.exists() for parent in host._place.parents)
 
 
 def test_threads_may_share_a_host(host: LinuxHost) -> None:

@@ -129,10 +129,15 @@ class ServiceHost(Protocol):
         """After a crash: adopt what runs and is wanted, end what is ours and unwanted, remove the rest of ours."""
         ...
 
-    def usage(self, name: str) -> Usage: ...
+    def usage(self, name: str) -> Usage:
+        """Now; never waits for a start or a stop. Raises HostError where its counters cannot be read."""
+        ...
 
     def set_limits(self, name: str, limits: Limits) -> Outcome:
-        """Per field `cpu`, `memory_bytes`: done, or refused with the exact reason, the old value staying in force."""
+        """Per field `cpu`, `memory_bytes`: done, or refused with the exact reason, the old value staying in force.
+
+        Refused while it is being started or stopped.
+        """
         ...
 
     def close(self) -> None:

@@ -143,6 +143,10 @@ class LinuxHost:
             if self._closed:
                 return
             self._closed = True
+            locks = list(self._service_locks.values())
+        for lock in locks:  # a start under way sees that we close, and gives up
+            with lock:
+                pass
         for name in self.services:  # all are asked at once, so that the graces do not add up
             self._services[name].process.signal(signal.SIGTERM)
         errors = []
@@ -177,8 +181,11 @@ class LinuxHost:
             group = Group(self._place, spec.name)
             if process.pid not in group.pids():
                 return False
-            # Killed while a service started unthrottled, the orchestrator left no CPU limit: take the recorded one.
-            in_force = Limits(group.cpu_limit() or record["cpu"], group.memory_limit())
+            cpu = group.cpu_limit()
+            if cpu is None:  # the orchestrator was killed while the service started unthrottled
+                cpu = record["cpu"]
+                group.set_cpu_limit(cpu, self._period_us)
+            in_force = Limits(cpu, group.memory_limit())
             self._put(spec.name, _Running(spec, process, in_force, record["restarts"]))
             if limits is not None:
                 self.set_limits(spec.name, limits)
@@ -213,31 +220,38 @@ class LinuxHost:
     # Watch and limit
 
     def usage(self, name: str) -> Usage:
-        with self._of(name):
+        """Never waits; a service that is being started again does not live yet."""
+        with self._lock:
+            if name not in self._services:
+                raise unknown_service(name, self._services)
             service, group = self._services[name], Group(self._place, name)
-            t_s = time.monotonic()
-            try:
-                counters = group.counters()
-                limits = Limits(group.cpu_limit() or self.capacity.cpu, group.memory_limit())
-            except OSError as error:
-                raise HostError(name, f"its control group: {error}") from error
-            alive = service.process.alive
-            return Usage(
-                t_s=t_s,
-                **asdict(counters),
-                alive=alive,
-                pid=service.process.pid if alive else None,
-                restarts=service.restarts,
-                limits=limits,
-            )
+        t_s = time.monotonic()
+        try:
+            counters = group.counters()
+            limits = Limits(group.cpu_limit() or self.capacity.cpu, group.memory_limit())
+        except OSError as error:
+            raise HostError(name, f"its control group: {error}") from error
+        alive = service.process.alive
+        return Usage(
+            t_s=t_s,
+            **asdict(counters),
+            alive=alive,
+            pid=service.process.pid if alive else None,
+            restarts=service.restarts,
+            limits=limits,
+        )
 
     def set_limits(self, name: str, limits: Limits) -> Outcome:
-        with self._of(name):
-            service = self._services[name]
-            outcome = self._limit(Group(self._place, name), limits)
-            # Not written to the state file: after a crash the kernel knows.
-            service.limits = replace(service.limits, **outcome.done)
-            return outcome
+        """Never waits for a start: refused until it is over."""
+        try:
+            with self._of(name, timeout_s=0.2):
+                service = self._services[name]
+                outcome = self._limit(Group(self._place, name), limits)
+                # Not written to the state file: after a crash the kernel knows.
+                service.limits = replace(service.limits, **outcome.done)
+                return outcome
+        except TimeoutError as busy:
+            return Outcome({}, dict.fromkeys(("cpu", "memory_bytes"), str(busy)))
 
     # Inside
 
@@ -287,6 +301,8 @@ class LinuxHost:
     def _await_health(self, spec: ServiceSpec, process: Process) -> None:
         deadline, reason = time.monotonic() + spec.start_timeout_s, ""
         while spec.health_url is not None:
+            if self._closed:
+                raise HostError(spec.name, "the host is closed")
             if not process.alive:
                 raise HostError(spec.name, f"ended while starting, see {self.log_file(spec.name)}")
             try:
@@ -315,17 +331,25 @@ class LinuxHost:
             raise HostError(group.name, f"its control group stays: {error}") from error
 
     @contextlib.contextmanager
-    def _of(self, name: str, *, must_exist: bool = True) -> Iterator[None]:
-        with self._lock:
+    def _of(self, name: str, *, must_exist: bool = True, timeout_s: float = -1) -> Iterator[None]:
+        """Hold a service's lock. Raises TimeoutError where another call holds it for longer than `timeout_s`."""
+
+        def check() -> None:
             if self._closed and not (must_exist and name in self._services):
                 raise HostError(name, "the host is closed")
             if must_exist and name not in self._services:
                 raise unknown_service(name, self._services)
+
+        with self._lock:
+            check()
             lock = self._service_locks.setdefault(name, threading.RLock())
-        with lock:
-            if must_exist and name not in self._services:
-                raise unknown_service(name, self._services)
+        if not lock.acquire(timeout=timeout_s):
+            raise TimeoutError("it is being started or stopped")
+        try:
+            check()
             yield
+        finally:
+            lock.release()
 
     def _put(self, name: str, service: _Running | None) -> None:
         """Change the table and its file; a crash in between leaves the old or the new file, never half of one."""
