@@ -14,32 +14,44 @@ Kind = Literal["reference", "headroom"]
 
 REFERENCE_STEP_CPU = 0.025  # DQN of D4.2 4.3.4: decrease, keep, increase
 REFERENCE_SPAN_CPU = 0.05  # PPO of D4.2 4.3.5: a * 50m, a in [-1, 1]
-HEADROOM_LOW, HEADROOM_HIGH = 0.9, 4.5  # limit / demand
-HEADROOM_LEVELS = 9
-DEMAND_FRAMES = 3  # seconds over which the demand is averaged
+RATIO_LOW, RATIO_HIGH = 1.0, 3.5  # limit / demand
+DRAIN_HIGH_HZ = 4.0  # a backlog of one CPU-second asks for up to so many cores more
+RATIO_LEVELS, DRAIN_LEVELS = 5, 3
+DEMAND_SMOOTHING = 0.6  # weight of the newest second in the recent demand
 
 
 @dataclass(frozen=True)
 class ActionMap:
-    """`reference`: steps of the limit as published. `headroom`: the limit as a multiple of the recent demand."""
+    """`reference`: steps of the limit as published.
+
+    `headroom`: the limit is the recent demand times a ratio, plus what drains the backlog at a chosen pace; the agent
+    picks both (discrete: one of RATIO_LEVELS x DRAIN_LEVELS pairs; continuous: two numbers in [-1, 1]).
+    """
 
     kind: Kind
     discrete: bool
 
     @property
     def spec(self) -> Discrete | Box:
-        if not self.discrete:
-            return Box(1)
-        return Discrete(3 if self.kind == "reference" else HEADROOM_LEVELS)
+        if self.kind == "reference":
+            return Discrete(3) if self.discrete else Box(1)
+        return Discrete(RATIO_LEVELS * DRAIN_LEVELS) if self.discrete else Box(2)
 
     def limits(self, xp: Any, raw: Array, seen: Observation, demand_cpu: Array) -> Array:
-        """raw int[A] or float[A, 1], recent demand float[A] in cores -> wanted limits float[A], cores."""
+        """raw int[A] or float[A, D], recent demand float[A] in cores -> wanted limits float[A], cores."""
         if self.kind == "reference":
-            change = (raw - 1) * REFERENCE_STEP_CPU if self.discrete else xp.clip(raw[:, 0], -1, 1) * REFERENCE_SPAN_CPU
-            return seen.limit_cpu + change
-        share = raw / (HEADROOM_LEVELS - 1) if self.discrete else (xp.clip(raw[:, 0], -1, 1) + 1) / 2
-        ratio = HEADROOM_LOW * (HEADROOM_HIGH / HEADROOM_LOW) ** share
-        return demand_cpu * ratio + seen.min_cpu / 2
+            if self.discrete:
+                return seen.limit_cpu + (raw - 1) * REFERENCE_STEP_CPU
+            return seen.limit_cpu + xp.clip(raw[:, 0], -1, 1) * REFERENCE_SPAN_CPU
+        if self.discrete:
+            ratio_share = (raw % RATIO_LEVELS) / (RATIO_LEVELS - 1)
+            drain_share = (raw // RATIO_LEVELS) / (DRAIN_LEVELS - 1)
+        else:
+            ratio_share, drain_share = (xp.clip(raw[:, 0], -1, 1) + 1) / 2, (xp.clip(raw[:, 1], -1, 1) + 1) / 2
+        ratio = RATIO_LOW * (RATIO_HIGH / RATIO_LOW) ** ratio_share
+        # One request in service is no backlog.
+        queued_s = xp.maximum(seen.backlog - 1.0, 0.0) * seen.cpu_per_request_s
+        return demand_cpu * ratio + drain_share * DRAIN_HIGH_HZ * queued_s
 
     def mask(self, xp: Any, seen: Observation) -> Array:
         """Which actions change something and are within range, bool[A, n]."""
@@ -47,7 +59,7 @@ class ActionMap:
         if not self.discrete:
             return xp.ones((count, 1), dtype=bool)
         if self.kind == "headroom":
-            return xp.ones((count, HEADROOM_LEVELS), dtype=bool)
+            return xp.ones((count, RATIO_LEVELS * DRAIN_LEVELS), dtype=bool)
         left = seen.slice_cpu - seen.limit_cpu.sum()
         up = (seen.limit_cpu + REFERENCE_STEP_CPU <= seen.max_cpu + 1e-6) & (left >= REFERENCE_STEP_CPU - 1e-6)
         down = seen.limit_cpu - REFERENCE_STEP_CPU >= seen.min_cpu - 1e-6
@@ -58,16 +70,24 @@ def bound(xp: Any, wanted: Array, seen: Observation, hold_when_late: bool = True
     """The guard's rule: limits float[A] within each service's range that sum to at most the slice.
 
     A wish that is not a number keeps the old limit. A service that misses its SLO keeps at least its old limit
-    (`hold_when_late`). If the slice is too small, what each asks above its minimum shrinks by one factor.
+    (`hold_when_late`). If the slice is too small for all wishes, what each service needs (its demand, and a second
+    to drain its backlog) goes first, and what is left is shared in proportion to what each asks above that.
     """
     wish = xp.where(xp.isfinite(wanted), wanted, seen.limit_cpu)
     if hold_when_late:
         wish = xp.where(seen.late > seen.slo_late_allowed, xp.maximum(wish, seen.limit_cpu), wish)
-    wish = xp.clip(wish, seen.min_cpu, seen.max_cpu)
-    extra = wish - seen.min_cpu
-    room = xp.maximum(seen.slice_cpu - seen.min_cpu.sum(), 0.0)
-    factor = xp.minimum(1.0, room / xp.maximum(extra.sum(), 1e-12))
-    return seen.min_cpu + extra * factor
+    low = seen.min_cpu
+    wish = xp.clip(wish, low, seen.max_cpu)
+    need = 1.1 * (seen.arrived_hz + seen.backlog) * seen.cpu_per_request_s
+    need = xp.minimum(xp.maximum(need, low), wish)
+    for_needs = _share(xp, seen.slice_cpu - low.sum(), need - low)
+    for_comfort = _share(xp, seen.slice_cpu - need.sum(), wish - need)
+    return low + (need - low) * for_needs + (wish - need) * for_comfort
+
+
+def _share(xp: Any, room: Array, asked: Array) -> Array:
+    """The part of what is asked, float[A], that fits into the room, 0..1."""
+    return xp.clip(room / xp.maximum(asked.sum(), 1e-9), 0.0, 1.0)
 
 
 def explain(wanted: Any, allowed: Any, seen: Observation, hold_when_late: bool = True) -> tuple[str, ...]:

@@ -104,25 +104,25 @@ def serve(
 class Served:
     """What one service did in an interval."""
 
-    cpu_s: float
-    throttled: float  # share of periods
-    throttled_periods: int
     periods: int
     arrived: int
-    refused: int
-    crashed: bool
-    failed: int  # refused, lost in a crash, or over the timeout
-    responses_s: FloatArray  # of all that ended, each at most the timeout; a failed one counts the timeout
-    waiting: int
     memory_bytes: float
-    oom_kills: int
+    responses_s: FloatArray  # of all that ended, each at most the timeout; a failed one counts the timeout
+    failed: int  # refused, lost in a crash, or over the timeout
+    refused: int = 0
+    waiting: int = 0
+    cpu_s: float = 0.0
+    throttled_periods: int = 0
+    crashed: bool = False
+    oom_kills: int = 0
 
 
 @dataclass
 class _Queue:
-    arrival_s: FloatArray = field(default_factory=lambda: np.empty(0))
-    left_s: FloatArray = field(default_factory=lambda: np.empty(0))
+    arrival_s: FloatArray = field(default_factory=lambda: np.empty(0))  # of unanswered requests, s, all <= 0
+    left_s: FloatArray = field(default_factory=lambda: np.empty(0))  # CPU they still need, s
     down_s: float = 0.0
+    upcoming: tuple[FloatArray, FloatArray] | None = None  # drawn ahead by `upcoming`
 
 
 class ServiceSimulation:
@@ -157,61 +157,59 @@ class ServiceSimulation:
         self.time_s += dt_s
         return served
 
+    def upcoming(self, index: int, dt_s: float) -> tuple[FloatArray, FloatArray]:
+        """Requests of the next interval and those that wait: arrival times and CPU needed, both float[n], s."""
+        queue = self._queues[index]
+        if queue.upcoming is None:
+            behaviour = self.scenario.services[index].behaviour
+            arrived = self._arrivals(index, dt_s)
+            sizes = _sizes(behaviour.cpu_ms / 1e3, behaviour.cpu_cv, arrived.size, self._work[index])
+            queue.upcoming = arrived, sizes
+        arrived, sizes = queue.upcoming
+        return np.concatenate([queue.arrival_s, arrived]), np.concatenate([queue.left_s, sizes])
+
     def _advance_one(self, index: int, dt_s: float, limit_cpu: float, memory_limit_bytes: float) -> Served:
         behaviour, queue = self.scenario.services[index].behaviour, self._queues[index]
         timeout_s = self.scenario.slo.timeout_s
         periods = round(dt_s / CFS_PERIOD_S)
-        arrived = self._arrivals(index, dt_s)
-        sizes = _sizes(behaviour.cpu_ms / 1e3, behaviour.cpu_cv, arrived.size, self._work[index])
-        crash = self._fault[index].random() < -math.expm1(-behaviour.crash_per_hour * dt_s / 3600.0)
-        memory, oom = self._memory(index, dt_s, arrived.size, memory_limit_bytes)
-        if crash or oom:
+        waiting = queue.arrival_s.size
+        arrival, left = self.upcoming(index, dt_s)
+        queue.upcoming = None
+        arrived = arrival.size - waiting
+        crashed = bool(self._fault[index].random() < -math.expm1(-behaviour.crash_per_hour * dt_s / 3600.0))
+        memory, killed = self._memory(index, dt_s, arrived, memory_limit_bytes)
+        if crashed or killed:
             queue.down_s = max(behaviour.restart_s, dt_s)
             self._held[index].clear()
         if queue.down_s > 1e-9:
-            lost = queue.arrival_s.size + arrived.size
             queue.arrival_s, queue.left_s, queue.down_s = np.empty(0), np.empty(0), queue.down_s - dt_s
-            responses = np.full(lost, timeout_s)
-            return Served(
-                0.0,
-                0.0,
-                0,
-                periods,
-                arrived.size,
-                0,
-                bool(crash),
-                lost,
-                responses,
-                0,
-                behaviour.memory_base_mb * MB,
-                oom,
-            )
-        waiting = queue.arrival_s.size
-        arrival = np.concatenate([queue.arrival_s, arrived])
-        left = np.concatenate([queue.left_s, sizes])
-        quota_s = min(limit_cpu, 1.0) * CFS_PERIOD_S
+            lost = np.full(arrival.size, timeout_s)
+            base = behaviour.memory_base_mb * MB
+            return Served(periods, arrived, base, lost, lost.size, crashed=crashed, oom_kills=killed)
         finish, state, _, used, throttled, still = serve(
-            arrival, left, 0, waiting, quota_s, periods, CFS_PERIOD_S, behaviour.queue_limit
+            arrival,
+            left,
+            0,
+            waiting,
+            min(limit_cpu, 1.0) * CFS_PERIOD_S,
+            periods,
+            CFS_PERIOD_S,
+            behaviour.queue_limit,
         )
         keep = state == 0
         response = finish[state == 1] - arrival[state == 1] + behaviour.overhead_ms / 1e3
         refused = int((state == 2).sum())
-        responses = np.concatenate([np.minimum(response, timeout_s), np.full(refused, timeout_s)])
-        failed = refused + int((response >= timeout_s).sum())
         queue.arrival_s, queue.left_s = arrival[keep] - dt_s, left[keep]
         return Served(
-            used,
-            throttled / periods,
-            throttled,
             periods,
-            arrived.size,
-            refused,
-            False,
-            failed,
-            responses,
-            still,
+            arrived,
             memory,
-            0,
+            np.concatenate([np.minimum(response, timeout_s), np.full(refused, timeout_s)]),
+            failed=refused + int((response >= timeout_s).sum()),
+            refused=refused,
+            waiting=still,
+            cpu_s=used,
+            throttled_periods=throttled,
         )
 
     def _arrivals(self, index: int, dt_s: float) -> FloatArray:
@@ -279,7 +277,7 @@ def observation(
     return Observation(
         limit_cpu=np.array(limit_cpu),
         usage_cpu=column(s.cpu_s / dt_s for s in served),
-        throttled=column(s.throttled for s in served),
+        throttled=column(s.throttled_periods / s.periods for s in served),
         arrived_hz=column(s.arrived / dt_s for s in served),
         backlog=column(s.waiting for s in served),
         response_mean_s=column(s.responses_s.mean() if s.responses_s.size else 0.0 for s in served),

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from edgewright.core.contracts import Array, TwinSpec
-from edgewright.scaling.actions import DEMAND_FRAMES, ActionMap, Kind, bound
+from edgewright.scaling.actions import DEMAND_SMOOTHING, ActionMap, Kind, bound
 from edgewright.scaling.model import Scenario
 from edgewright.scaling.observation import (
     FRAME_SIZE,
@@ -66,7 +66,8 @@ class ScalingState(NamedTuple):
     backlog_s: Array  # [A] CPU still to be done for requests that arrived
     limit_cpu: Array  # [A]
     usage_cpu: Array  # [A] of the last step
-    demand_cpu: Array  # [A, DEMAND_FRAMES] CPU that arrived per second, newest last
+    arrived_hz: Array  # [A] of the last step
+    demand_cpu: Array  # [A] CPU that arrives per second, smoothed
     late: Array  # [A] of the last step
     history: Array  # [A, HISTORY, F]
     step: Array  # []
@@ -232,9 +233,9 @@ class ScalingTwin:
 
     def reset(self, key: Array, params: ScalingParams) -> tuple[ScalingState, Array]:
         zero = jnp.zeros_like(params.initial_cpu)
-        demand = jnp.repeat((params.rate_hz[:, 0] * params.cpu_s)[:, None], DEMAND_FRAMES, axis=1)
+        demand = params.rate_hz[:, 0] * params.cpu_s
         state = ScalingState(
-            zero, params.initial_cpu, zero, demand, zero, jnp.zeros((zero.size, HISTORY, 1)), jnp.int32(0)
+            zero, params.initial_cpu, zero, zero, demand, zero, jnp.zeros((zero.size, HISTORY, 1)), jnp.int32(0)
         )
         _, seen = self._advance(key, state, params.initial_cpu, params)
         history = first_history(jnp, frame(jnp, seen[1], self.features, params.price))
@@ -247,7 +248,7 @@ class ScalingTwin:
         self, key: Array, state: ScalingState, action: Array, params: ScalingParams
     ) -> tuple[ScalingState, Array, Array, Array, Array, Mapping[str, Array]]:
         last = _last_seen(state, params)
-        wanted = self.actions.limits(jnp, action, last, state.demand_cpu.mean(axis=1))
+        wanted = self.actions.limits(jnp, action, last, state.demand_cpu)
         limit = bound(jnp, wanted, last)
         served, (after, seen) = self._advance(key, state, limit, params)
         reward = self._reward(served, seen, last, params)
@@ -296,12 +297,13 @@ class ScalingTwin:
             served,
         )
         arrived = jnp.maximum(served.arrived, 1.0)
-        demand_now = served.arrived * params.cpu_s
+        newest = served.arrived * params.cpu_s
         after = ScalingState(
             served.backlog_s,
             limit,
             served.cpu_s,
-            jnp.concatenate([state.demand_cpu[:, 1:], demand_now[:, None]], axis=1),
+            served.arrived,
+            state.demand_cpu + DEMAND_SMOOTHING * (newest - state.demand_cpu),
             jnp.minimum(served.late / arrived, 1.0),
             state.history,
             state.step,
@@ -313,8 +315,6 @@ class ScalingTwin:
                 **{
                     **seen.__dict__,
                     "throttled": served.throttled,
-                    "arrived_hz": served.arrived,
-                    "backlog": served.backlog_s / params.cpu_s,
                     "response_mean_s": served.response_sum_s / arrived,
                     "failed": jnp.minimum(served.failed / arrived, 1.0),
                 }
@@ -360,8 +360,8 @@ def _last_seen(state: ScalingState, params: ScalingParams) -> Observation:
         limit_cpu=state.limit_cpu,
         usage_cpu=state.usage_cpu,
         throttled=zero,
-        arrived_hz=zero,
-        backlog=zero,
+        arrived_hz=state.arrived_hz,
+        backlog=state.backlog_s / params.cpu_s,
         response_mean_s=zero,
         response_p95_s=zero,
         late=state.late,
@@ -413,12 +413,12 @@ def draw_training_params(key: Array, services: int, horizon: int, price: tuple[f
     cpu_s = uniform((), 0.003, 0.009) * uniform(a, 0.85, 1.15)
     slice_cpu = uniform((), 0.35, 0.6) * services
     # Offered load relative to a fair share of the slice; the sum stays feasible most of the time.
-    share = slice_cpu / services * uniform(a, 0.1, 0.8)
+    share = slice_cpu / services * uniform(a, 0.1, 0.65)
     base = jnp.minimum(share, 0.8) / cpu_s
     level = jnp.ones((services, horizon))
     for _ in range(3):  # steps or ramps to other levels
         at, width = uniform(a, 0.0, horizon * 1.3)[:, None], uniform(a, 0.5, 20.0)[:, None]
-        to = uniform(a, 0.35, 2.2)[:, None]
+        to = uniform(a, 0.4, 2.0)[:, None]
         level = level * jnp.where(
             jax.random.bernoulli(next(k), 0.5, a)[:, None], to ** jnp.clip((t - at) / width, 0, 1), 1.0
         )
@@ -429,6 +429,10 @@ def draw_training_params(key: Array, services: int, horizon: int, price: tuple[f
     burst = jnp.stack([jnp.roll(spikes, n, axis=1) for n in range(length)]).max(axis=0)
     level = level * (1 + burst * uniform(a, 0.2, 1.5)[:, None])
     rate = jnp.minimum(base[:, None] * jnp.clip(level, 0.1, 4.0), 0.95 / cpu_s[:, None])
+    # Where the slice is far too small nothing can be learned from a limit: most episodes stay below its capacity.
+    offered = (rate * cpu_s[:, None]).sum(axis=0)
+    crowded = jax.random.bernoulli(next(k), 0.2)
+    rate = rate * jnp.minimum(1.0, jnp.where(crowded, 1.0, 0.72) * slice_cpu / jnp.maximum(offered, 1e-6))
     log_price = uniform((), float(np.log(price[0])), float(np.log(price[1])))
     full = jnp.ones(a)
     return ScalingParams(
@@ -458,7 +462,7 @@ def scaling_twin(
     features: Features = "slo",
     reward: Reward = "slo",
     horizon: int = 120,
-    price: tuple[float, float] = (0.05, 1.0),
+    price: tuple[float, float] = (0.1, 2.0),
 ) -> ScalingTwin:
     """The twin for learners. `kind="reference", features="reference", reward="reference"` is the published task."""
     actions = ActionMap(kind, action == "discrete")

@@ -11,7 +11,7 @@ import numpy as np
 from edgewright.core.contracts import BoolArray, Box, Discrete
 from edgewright.core.errors import InputError
 from edgewright.learning.inference import NumpyNetwork, load_network
-from edgewright.scaling.actions import DEMAND_FRAMES, ActionMap, Kind
+from edgewright.scaling.actions import DEMAND_SMOOTHING, ActionMap, Kind
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import (
     FRAME_SIZE,
@@ -67,20 +67,18 @@ class Learned:
         newest = frame(np, observation, self.features, self.price)
         demand_now = np.asarray(observation.arrived_hz * observation.cpu_per_request_s)
         if memory is None:
-            inner, history = None, first_history(np, newest)
-            demand = np.repeat(demand_now[:, None], DEMAND_FRAMES, axis=1)
+            inner, history, demand = None, first_history(np, newest), demand_now
         else:
             inner, history, demand = memory
             history = push(np, history, newest)
-            demand = np.concatenate([demand[:, 1:], demand_now[:, None]], axis=1)
+            demand = demand + DEMAND_SMOOTHING * (demand_now - demand)
         allowed = self.actions.mask(np, observation) if mask is None else mask
         raw, inner = self.network.act(flatten(history), allowed if self.actions.discrete else None, inner)
-        recent = demand.mean(axis=1)
-        cpu = self.actions.limits(np, raw, observation, recent)
+        cpu = self.actions.limits(np, raw, observation, demand)
         return (
             Action(np.asarray(cpu, dtype=np.float64)),
             (inner, history, demand),
-            self._reasons(observation, recent, cpu),
+            self._reasons(observation, demand, cpu),
         )
 
     def _reasons(self, seen: Observation, demand: Any, cpu: Any) -> tuple[str, ...]:
