@@ -171,9 +171,14 @@ class Service:
             if request.transport is None or request.transport.is_closing() or answer.cancelled():
                 REQUESTS.labels("gone").inc()  # the client gave up: no CPU for it
                 continue
-            with INFERENCE.time():
-                position_m, bound_m = self._localizer.locate(rss_dbm)
-            self._recent.add(position_m)
+            try:
+                with INFERENCE.time():
+                    position_m, bound_m = self._localizer.locate(rss_dbm)
+                self._recent.add(position_m)
+            except Exception as error:  # this request's handler reports it (500), the worker goes on
+                REQUESTS.labels("error").inc()
+                answer.set_exception(error)
+                continue
             REQUESTS.labels("ok").inc()
             position = [round(float(x), 3) for x in position_m]
             answer.set_result(web.json_response({"position_m": position, "error_bound_m": round(bound_m, 3)}))

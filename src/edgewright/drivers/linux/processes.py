@@ -91,8 +91,7 @@ def launch(
         child.wait()
         raise RuntimeError(failure)
     child.returncode = 0  # it is reaped by pid (Process.alive), as an adopted one is: Popen must not do so too
-    process = Process(child.pid, _stat(child.pid)[1])
-    return process
+    return Process(child.pid, _stat(child.pid)[1])
 
 
 def _stat(pid: int) -> tuple[str, int]:
