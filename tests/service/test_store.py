@@ -168,6 +168,16 @@ def test_memory_is_bounded_and_the_oldest_go_first(store: Store, monkeypatch: py
         assert session.scalars(select(DecisionRow.seq).order_by(DecisionRow.seq)).all() == list(range(6, 16))
 
 
+def test_records_that_are_there_already_stop_nothing(store: Store) -> None:
+    recorder = Recorder(store, retention_s=3600)
+    recorder.decision(decision(2))
+    recorder.flush()
+    for seq in (1, 2, 3):
+        recorder.decision(decision(seq))
+    recorder.flush()
+    assert (count(store, DecisionRow), recorder.waiting) == (3, 0)
+
+
 def test_lease_is_of_one_and_runs_out(store: Store) -> None:
     mine = Leases(store, this_process(), "http://127.0.0.1:1")
     far = Leases(store, "another-host:1:1", "http://127.0.0.1:2")

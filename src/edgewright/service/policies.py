@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
+from typing import Any, Literal, cast
 
+from edgewright.core.documents import read
+from edgewright.core.errors import InputError
 from edgewright.core.registry import load
 from edgewright.scaling.policies import POLICIES
 
-KINDS = {"model": "model", "dqn": "learned", "ppo": "learned"}  # every other is a rule
+# name -> title, kind
+TITLES = {
+    "fixed": ("Fixed limits", "rule"),
+    "threshold": ("Utilisation thresholds", "rule"),
+    "hpa": ("Kubernetes HPA's rule", "rule"),
+    "vpa": ("Kubernetes VPA's rule", "rule"),
+    "model": ("Queueing model", "model"),
+    "dqn": ("Learned: DQN", "learned"),
+    "ppo": ("Learned: PPO", "learned"),
+}
 
 
-@cache
 def policy_cards() -> list[dict[str, Any]]:
-    """Name, title, kind (learned, rule, model) and summary of each."""
-    return [_card(name, reference) for name, reference in POLICIES.items()]
+    """Name, title, kind (learned, rule, model), summary of each, and whether it can be used."""
+    return [_card(name) for name in POLICIES]
 
 
-def _card(name: str, reference: str) -> dict[str, Any]:
-    card = {"name": name, "title": name, "kind": KINDS.get(name, "rule"), "summary": None, "available": True}
+def _card(name: str) -> dict[str, Any]:
+    title, kind = TITLES.get(name, (name, "rule"))
     try:
-        text = " ".join((load(reference).__doc__ or "").split("\n\n")[0].split())
-    except Exception as error:  # one broken method must not hide the others
-        return card | {"available": False, "summary": f"cannot be loaded: {error}"}
-    return card | {"title": text.split(". ")[0].rstrip(".") or name, "summary": text or None}
+        summary, available = (_trained(name) if kind == "learned" else _described(name)), True
+    except (InputError, ImportError) as error:
+        summary, available = str(error), False
+    return {"name": name, "title": title, "kind": kind, "summary": summary, "available": available}
+
+
+def _described(name: str) -> str:
+    """The first paragraph of its module's text."""
+    import sys
+
+    method = load(POLICIES[name])
+    return " ".join((sys.modules[method.__module__].__doc__ or "").split("\n\n")[0].split())
+
+
+def _trained(name: str) -> str:
+    from edgewright.learning.card import Card
+    from edgewright.scaling.policies.learned import shipped
+
+    card = read(Card, shipped(cast(Literal["dqn", "ppo"], name)).with_suffix(".json"))
+    text = f"{card.algorithm.upper()}, trained on the {card.twin} twin for {card.steps:,} steps, seed {card.seed}"
+    if card.evaluation is not None:
+        text += f"; mean return {card.evaluation.mean_return:.3g} over {card.evaluation.episodes} unseen episodes"
+    return text

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import structlog
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -17,6 +18,7 @@ from edgewright.core.documents import input_error
 from edgewright.core.errors import InputError
 
 DEFAULT_PORT = 8741
+log = structlog.get_logger("edgewright.settings")
 Role = Literal["all", "api", "loops", "ui"]
 DEMO_SCENARIO = Path(__file__).parents[1] / "demo" / "demo.yaml"
 
@@ -75,6 +77,9 @@ class Settings(BaseSettings):
 
 def read_settings(**given: Any) -> Settings:
     """Options that are not None win over the environment. Raises InputError."""
+    known = {f"EDGEWRIGHT_{name.upper()}" for name in Settings.model_fields} | {"EDGEWRIGHT_REQUIRE_REAL"}
+    for name in sorted(name for name in os.environ if name.startswith("EDGEWRIGHT_") and name not in known):
+        log.warning("unknown_variable", detail=f"{name} is no setting; there are {', '.join(sorted(known))}")
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:

@@ -20,7 +20,7 @@ from edgewright.scaling.model import MB
 from edgewright.scaling.observation import Observation
 from edgewright.scaling.policies import make_policy
 from edgewright.service.loops.loop import Loop, Mode
-from edgewright.service.store import Store
+from edgewright.service.store import Store, StoreError
 from edgewright.service.store.tables import DecisionRow, LoopRow
 
 P = ParamSpec("P")
@@ -155,7 +155,11 @@ def set_load(loop: Loop, factors: Mapping[str, float]) -> dict[str, float]:
             raise InputError(name, factor, f"a factor 0 .. {MAX_LOAD_FACTOR:g}")
     load = {**loop.orders.load, **factors}
     loop.slice.set_load(load)
-    _keep(loop, load=load)
+    try:
+        _keep(loop, load=load)
+    except StoreError:
+        loop.slice.set_load({**dict.fromkeys(load, 1.0), **loop.orders.load})
+        raise
     with loop.lock:
         loop.orders.load = load
     return load

@@ -6,6 +6,7 @@ Old rows are deleted in small batches, so that the disk stays constant.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -15,6 +16,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
 
 from edgewright.service.store.store import Store, StoreError
 from edgewright.service.store.tables import DecisionRow, EventRow, LoopRow
@@ -24,6 +26,7 @@ KEPT_RECORDS = 20_000  # in memory while the database is away: over an hour of a
 BATCH = 500
 PRUNE_S = 30.0
 
+Record = tuple[type[DecisionRow | EventRow], dict[str, Any]]
 log = structlog.get_logger("edgewright.store")
 
 
@@ -35,7 +38,7 @@ class Recorder:
     retention_s: float
     trouble: str | None = None  # why the last write failed; None while all is well
     lost: int = 0  # records dropped because memory was full
-    _waiting: deque[tuple[type[DecisionRow | EventRow], dict[str, Any]]] = field(default_factory=deque)
+    _waiting: deque[Record] = field(default_factory=deque)
     _limits: dict[str, dict[str, Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _wake: threading.Event = field(default_factory=threading.Event)
@@ -93,19 +96,27 @@ class Recorder:
                 limits, lost = dict(self._limits), self.lost
             if not batch and not limits:
                 return
-            with self.store.write() as session:
-                for table in (DecisionRow, EventRow):
-                    rows = [row for kind, row in batch if kind is table]
-                    if rows:
-                        session.execute(insert(table), rows)
-                for loop, values in limits.items():
-                    session.execute(update(LoopRow).where(LoopRow.name == loop).values(limits=values))
+            try:
+                self._write(batch, limits)
+            except IntegrityError:  # some are there already: a commit whose answer was lost, a second worker
+                for record in batch:
+                    with contextlib.suppress(IntegrityError):
+                        self._write([record], limits)
             with self._lock:
                 for _ in range(len(batch) - min(self.lost - lost, len(batch))):  # the oldest may have gone meanwhile
                     self._waiting.popleft()
                 for loop, values in limits.items():
                     if self._limits.get(loop) is values:
                         del self._limits[loop]
+
+    def _write(self, batch: list[Record], limits: dict[str, dict[str, Any]]) -> None:
+        with self.store.write() as session:
+            for table in (DecisionRow, EventRow):
+                rows = [row for kind, row in batch if kind is table]
+                if rows:
+                    session.execute(insert(table), rows)
+            for loop, values in limits.items():
+                session.execute(update(LoopRow).where(LoopRow.name == loop).values(limits=values))
 
     def prune(self) -> int:
         """Delete one batch of what is too old of each table -> rows deleted. Raises StoreError."""
