@@ -144,7 +144,8 @@ def test_without_a_key_the_page_is_read_only(server: Server, browse: Browse) -> 
     until(lambda: "Read only" in words(chrome, "header"))
     assert named(chrome, "Restart loc-a").get_attribute("disabled") is not None
     chrome.find_element(By.XPATH, "//header//button[contains(., 'Enter key')]").click()
-    chrome.find_element(By.CSS_SELECTOR, ".q-dialog input").send_keys("not the key", Keys.ENTER)
+    chrome.find_element(By.CSS_SELECTOR, ".q-dialog input").send_keys("not the key")
+    chrome.find_element(By.XPATH, "//button[contains(., 'Keep for this session')]").click()
     until(lambda: named(chrome, "Restart loc-a").get_attribute("disabled") is None)
     named(chrome, "Mode of the loop").find_element(By.XPATH, ".//button[contains(., 'Paused')]").click()
     until(lambda: "needs an API key" in words(chrome, ".q-dialog"))

@@ -22,7 +22,7 @@ def loop(services: list[ServiceState], **more: Any) -> LoopState:
         policy="model",
         driver=DriverInfo(kind="linux"),
         slo=Slo(response_ms=50.0),
-        slice=SliceState(cpu=1.5, cpu_left=0.5),
+        slice=SliceState(cpu=1.5, cpu_left=0.5, memory_bytes=2e9, memory_left_bytes=1e9),
         services=services,
         **more,
     )
@@ -36,7 +36,7 @@ def loop(services: list[ServiceState], **more: Any) -> LoopState:
         ([service("a", slo_ok=False, response_p95_ms=83.2), service("b")], "bad", "a outside: p95 83 ms of 50"),
         ([service("a", slo_ok=False, failed=0.5)], "bad", "a outside: 50 % of requests failed"),
         ([service("a", slo_ok=False, late=0.08)], "bad", "a outside: 8.0 % of requests late"),
-        ([service("a", slo_ok=False)], "bad", "a outside: too many late requests in the last 5 s"),
+        ([service("a", slo_ok=False)], "bad", "a outside: late over the last 5 s"),
         ([service("a", alive=False), service("b")], "bad", "a down"),
         (
             [service("a"), service("b", slo_ok=None)],
@@ -130,6 +130,7 @@ async def _ask(answer: httpx.Response | Exception) -> object:
         (httpx.Response(502, text="<html>"), ApiError, "502 Bad Gateway"),
         (httpx.Response(200, text="<html>"), ApiGone, "/loops answered in a form this page does not know"),
         (httpx.ConnectError("refused"), ApiGone, "refused"),
+        (httpx.ReadTimeout(""), ApiGone, "no answer in time"),
     ],
 )
 def test_what_the_api_says_is_shown(answer: httpx.Response | Exception, error: type[Exception], text: str) -> None:

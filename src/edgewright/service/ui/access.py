@@ -29,9 +29,12 @@ class Access:
 
     def needs_key(self, control: Any) -> Any:
         """Disable the control while there is no key; returns it."""
-        self._controls.append(control)
+        self._controls = [*self._present(), control]
         control.set_enabled(self.key is not None)
         return control
+
+    def _present(self) -> list[Any]:
+        return [control for control in self._controls if not control.is_deleted]
 
     async def act(self, call: Call, done: str) -> bool:
         """Run a state-changing call with the key; say what came of it -> whether it was done."""
@@ -91,11 +94,11 @@ class Access:
                 self._dialog.close()
                 ui.notify("Key kept for this session", type="positive", timeout=2500)
 
-        with ui.dialog().props('aria-label="API key"') as self._dialog, box("form", "dialog"):
+        with ui.dialog().props('aria-label="API key"') as self._dialog, box("div", "dialog"):
             text("h2", "", "API key")
-            text("p", "quiet", "Changes need the key that `edgewright up` printed at its start. Reading does not.")
+            text("p", "quiet", "Changes need the key that was printed when edgewright first started. Reading does not.")
             self._why = text("p", "error").props("role=alert")
-            field = ui.input("API key", password=True).props("outlined dense autofocus autocomplete=off")
+            field = ui.input(password=True).props('outlined dense autofocus autocomplete=off aria-label="API key"')
             with box("div", "dialog-buttons"):
                 ui.button("Cancel", on_click=self._dialog.close, color=None).props("flat no-caps")
                 ui.button("Keep for this session", on_click=keep, color=None).props("unelevated no-caps").classes(
@@ -108,8 +111,7 @@ class Access:
             self._storage.pop(KEY, None)
         else:
             self._storage[KEY] = key
-        self._controls = [control for control in self._controls if not control.is_deleted]
-        for control in self._controls:
+        for control in self._present():
             control.set_enabled(key is not None)
         self._show()
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from edgewright.service.ui.shapes import Columns, Decision, Event, Host, LoopState, PolicyInfo
+from edgewright.service.ui.shapes import Columns, Decision, Event, LoopState, PolicyInfo
 
 PREFIX = "/api/edgewright/v1"
 T = TypeVar("T")
@@ -36,9 +36,6 @@ class Api:
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
-
-    async def host(self) -> Host:
-        return await self._read(Host, "/host")
 
     async def policies(self) -> list[PolicyInfo]:
         return await self._read(list[PolicyInfo], "/policies")
@@ -92,6 +89,8 @@ class Api:
     async def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:
             answer = await self._http.request(method, PREFIX + path, **parts)
+        except httpx.TimeoutException as error:
+            raise ApiGone("no answer in time") from error
         except httpx.HTTPError as error:
             raise ApiGone(str(error) or type(error).__name__) from error
         if answer.is_success:

@@ -35,7 +35,9 @@ class Decisions:
                 self._filter.tooltip(
                     f"Notable: moves of {LARGE_CHANGE_CPU:g} CPU or more, limited by the guard, or refused"
                 )
-                self._hold = ui.switch("Hold", on_change=self._rebuild).props("dense")
+                self._hold = ui.switch("Hold", on_change=lambda event: None if event.value else self._rebuild()).props(
+                    "dense"
+                )
                 self._hold.tooltip("Keep the list as it is while you read")
             with box("div", "scroll decision-list").props('tabindex=0 role=region aria-label="Newest first"'):
                 with box("div", "decision-row decision-head").props("aria-hidden=true"):
@@ -53,10 +55,9 @@ class Decisions:
             self._add()
 
     def _rebuild(self) -> None:
-        if not self._hold.value:
-            self._list.clear()
-            self._rows = []
-            self._add()
+        self._list.clear()
+        self._rows = []
+        self._add()
 
     def _add(self) -> None:
         newest = self._rows[0][0] if self._rows else -1

@@ -24,7 +24,6 @@ THEMES: dict[str, tuple[bool | None, str]] = {
     "light": (False, "light_mode"),
     "dark": (True, "dark_mode"),
 }
-ACCENT = "#1f5fbf"  # white text on it has a contrast of 6:1, in light and dark alike
 
 
 class Page:
@@ -36,7 +35,6 @@ class Page:
         self._client = ui.context.client
         self._charts = Charts(self._client)
         self._access = Access(feed.refresh)
-        ui.colors(primary=ACCENT)
         self._build_bar(loops)
         self._gone = Banner("bad", "cloud_off")
         self._simulated = Banner("warn", "science")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 Column = list[float | None]
@@ -27,6 +25,8 @@ class DriverInfo(Shape):
 class SliceState(Shape):
     cpu: float
     cpu_left: float
+    memory_bytes: float
+    memory_left_bytes: float
 
 
 class ServiceState(Shape):
@@ -97,11 +97,6 @@ class PolicyInfo(Shape):
     title: str = ""
     kind: str = ""
     summary: str | None = None
-
-
-class Host(Shape):
-    driver: DriverInfo
-    capabilities: dict[str, Any] | list[Any] = {}
 
 
 class Event(Shape):

@@ -18,6 +18,7 @@ from edgewright.service.ui.feed import Feed
 from edgewright.service.ui.page import Page, theme_button
 
 TIMEOUT_S = 5.0
+ACCENT = "#1f5fbf"  # white text on it has a contrast of 6:1, in light and dark alike
 FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1f5fbf"/>'
     '<path d="M7 21h4l3-11 4 14 3-9h4" fill="none" stroke="#fff" stroke-width="2.6" stroke-linejoin="round"/></svg>'
@@ -46,6 +47,7 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
 
     @ui.page("/", response_timeout=2 * TIMEOUT_S)
     async def index(request: Request, loop: str | None = None, key: str | None = None) -> Response | None:
+        ui.colors(primary=ACCENT)
         if key is not None:  # out of the address bar and the history at once
             app.storage.user[KEY] = key
             return RedirectResponse(str(request.url.remove_query_params("key").replace(scheme="", netloc="")), 303)
@@ -53,7 +55,7 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
             loops = [each.name for each in await api.loops()]
             policies = await api.policies()
         except (ApiGone, ApiError) as error:
-            _waiting("The API does not answer", str(error))
+            _waiting("Waiting for the API", str(error))
             return None
         if not loops or (loop is not None and loop not in loops):
             _waiting(f"No loop is called {loop}" if loop else "No loop is running", "It will show here once it starts.")

@@ -120,6 +120,7 @@ class Slice:
                 with box("div", "slice-words"):
                     text("h2", "", "Slice")
                     self._words = text("span", "number")
+                    self._memory = text("span", "quiet number")
                 self._bar = box("div", "slice-bar").props("aria-hidden=true")
                 self._legend = text("p", "quiet number")
             self._chart = box("div", "slice-chart")
@@ -134,6 +135,9 @@ class Slice:
             width(used, (service.usage_cpu or 0.0) / limit if limit else 0.0)
         left = max(loop.slice.cpu_left, 0.0)  # a sum of floats may end a hair below
         self._words.text = f"{loop.slice.cpu - left:.2f} of {loop.slice.cpu:g} CPU allotted, {left:.2f} left"
+        memory = loop.slice.memory_bytes
+        booked = words.megabytes(memory - loop.slice.memory_left_bytes)
+        self._memory.text = f"Memory {booked} of {words.megabytes(memory)} MB"
 
     def _build(self, names: list[str], capacity_cpu: float) -> None:
         self._names = names

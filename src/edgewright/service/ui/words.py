@@ -108,7 +108,7 @@ def _found(service: ServiceState, slo: Slo) -> str:
         return f"p95 {milliseconds(p95)} ms of {slo.response_ms:g}"
     if (service.late or 0.0) > 1.0 - slo.percentile / 100.0:
         return f"{share(service.late)} of requests late"
-    return f"too many late requests in the last {slo.window_s:g} s"
+    return f"late over the last {slo.window_s:g} s"
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:

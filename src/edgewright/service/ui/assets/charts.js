@@ -2,7 +2,7 @@
 // A row: [time_ms, slice CPU left, then for each service: p95_ms, mean_ms, limit_cpu, usage_cpu].
 window.edgewright = (() => {
   const SPAN_MS = 300_000;
-  let charts = [], rows = [], topCpu = 0.25, look = null;
+  let charts = [], rows = [], topCpu = 0.5, look = null;
 
   const tone = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
 
@@ -31,7 +31,7 @@ window.edgewright = (() => {
   function range(chart) {
     if (chart.slo) return decades(chart.slo);
     const max = chart.top ?? topCpu;
-    return { min: 0, max, interval: max / (chart.top ? 2 : 4) };
+    return { min: 0, max, interval: chart.top ? max / 2 : Math.max(max / 4, 0.25) };
   }
 
   // Only what is on the screen, or nearly, is drawn.
@@ -48,7 +48,7 @@ window.edgewright = (() => {
     if (!look || look.dark !== document.body.classList.contains("body--dark")) look = colours();
     for (const chart of charts) if (chart.group === "cpu")
       for (const row of rows) for (const column of chart.columns)
-        if (row[column] > topCpu) topCpu = Math.ceil(row[column] * 4) / 4;
+        if (row[column] > topCpu) topCpu = row[column] < 1 ? Math.ceil(row[column] * 4) / 4 : Math.ceil(row[column]);
     const end = rows[rows.length - 1][0];
     for (const chart of charts) {
       const echart = getElement(chart.id)?.chart;
@@ -81,7 +81,7 @@ window.edgewright = (() => {
 
   // Charts mount a moment after their data has come: try again until the last one is there.
   function reset(shown, all) {
-    charts = shown; rows = []; topCpu = 0.25;
+    charts = shown; rows = []; topCpu = 0.5;
     push(all);
     if (charts.some((chart) => !getElement(chart.id)?.chart)) setTimeout(() => { if (charts === shown) draw(); }, 250);
   }
