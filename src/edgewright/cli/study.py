@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,9 +72,7 @@ def _show(result: StudyResult) -> None:
     for table in as_rich(result.entries):
         console.print(table)
     console.print(result.caption, markup=False, style="dim")
-    for failure in result.failures[:5]:
-        console.print(f"failed: {failure.method}, {failure.scenario}, seed {failure.seed}: {failure.error}",
-                      markup=False, style="red")  # fmt: skip
-    if len(result.failures) > 5:
-        console.print(f"... and {len(result.failures) - 5} more, see failures.json", style="red")
+    causes = Counter((failure.method, failure.error) for failure in result.failures)
+    for (method, error), count in causes.most_common(5):
+        console.print(f"failed: {method}, {count} cells: {error} (see failures.json)", markup=False, style="red")
     console.print(f"{result.folder}: table.md, results.parquet, {len(result.figures)} figures", markup=False)

@@ -45,7 +45,7 @@ class Method(Part):
     policy: str | None = None
     """The capability's name of the method, where `name` is a label of your own; or a file, relative to the study."""
     parameters: dict[str, JsonValue] = {}
-    """Given to the method. A value under `file` or `*_file` is a path relative to the study file."""
+    """Given to the method. A value under `file`, `folder`, `*_file` or `*_folder` is relative to the study file."""
 
 
 class ShownMetric(Part):

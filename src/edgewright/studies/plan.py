@@ -151,20 +151,23 @@ def _printed(value: Any, folder: Path) -> Any:
 
 
 def _files(value: Any, folder: Path, change: Any, key: str = "") -> Any:
-    """Replace every existing file under a key `file` or `*_file`."""
+    """Replace whatever exists under a key `file`, `folder`, `*_file` or `*_folder`."""
     if isinstance(value, Mapping):
         return {k: _files(v, folder, change, str(k)) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_files(item, folder, change, key) for item in value]
-    named = isinstance(value, str) and (key == "file" or key.endswith("_file"))
-    return change(folder / value) if named and (folder / value).is_file() else value
+    named = isinstance(value, str) and key.rpartition("_")[2] in ("file", "folder")
+    return change(folder / value) if named and (folder / value).exists() else value
 
 
 def _content(path: Path) -> str:
-    files = [path]
-    if path.suffix == ".npz":  # an exported policy: its card lies beside it
-        files += [card for card in [path.with_suffix(".json")] if card.is_file()]
-    return _digest([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+    else:
+        files = [path]
+        if path.suffix == ".npz":  # an exported policy: its card lies beside it
+            files += [card for card in [path.with_suffix(".json")] if card.is_file()]
+    return _digest([(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files])
 
 
 def _digest(value: Any) -> str:

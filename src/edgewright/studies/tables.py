@@ -32,13 +32,15 @@ class Entry:
     method: str
     metric: Metric
     seeds: int
-    """Seeds with a value; over all scenarios, cells with one."""
+    """With a value; over all scenarios, cells with one."""
+    wanted: int
+    """Seeds, or cells, there should be."""
     average: Interval | None
     """None over all scenarios, where only the ratio means something."""
     difference: Interval | None
     """Against the baseline; None for the baseline itself."""
     ratio: Interval | None
-    """To the baseline; NaN where its values are not all positive."""
+    """To the baseline; NaN where its values are not all positive, and for a metric in %."""
 
     @property
     def verdict(self) -> str:
@@ -63,20 +65,25 @@ def entries(
     """In the order scenario, method, metric; the rows over all scenarios last, where there are several."""
     mean = statistics.AVERAGES[average]
 
+    def ratio_of(strata: list[tuple[FloatArray, FloatArray]], metric: Metric) -> Interval:
+        # Per cent of per cent misleads: such a metric changes by points.
+        return statistics.UNDEFINED if metric.unit == "%" else statistics.overall_ratio(strata, mean)
+
     def made(scenario: str, method: str, metric: Metric) -> Entry:
         own = values[method, scenario, metric.name]
         difference = ratio = None
         if baseline is not None and method != baseline:
             base = values[baseline, scenario, metric.name]
             difference = statistics.paired_difference(own, base, mean)
-            ratio = statistics.paired_ratio(own, base, mean)
-        return Entry(scenario, method, metric, _count(own), statistics.interval(own, mean), difference, ratio)
+            ratio = ratio_of([(own, base)], metric)
+        return Entry(scenario, method, metric, _count(own), own.size, statistics.interval(own, mean), difference, ratio)
 
     def overall(method: str, metric: Metric) -> Entry:
         assert baseline is not None
         strata = [(values[method, s, metric.name], values[baseline, s, metric.name]) for s in scenarios]
-        count = sum(_count(own) for own, _ in strata)
-        return Entry(OVERALL, method, metric, count, None, None, statistics.overall_ratio(strata, mean))
+        every = np.concatenate([own for own, _ in strata])
+        ratio = ratio_of(strata, metric)
+        return Entry(OVERALL, method, metric, _count(every), every.size, None, None, ratio)
 
     found = [made(s, method, metric) for s in scenarios for method in methods for metric in metrics]
     if baseline is not None and len(scenarios) > 1:
@@ -164,6 +171,11 @@ def as_rich(found: Sequence[Entry]) -> Iterator[Table]:
 def _tables(found: Sequence[Entry]) -> Iterator[tuple[str, list[Metric], list[tuple[str, list[Entry]]]]]:
     for scenario in dict.fromkeys(entry.scenario for entry in found):
         here = [entry for entry in found if entry.scenario == scenario]
+        if scenario == OVERALL:  # without the metrics that have no ratio
+            shown = {e.metric.name for e in here if e.ratio is not None and not math.isnan(e.ratio.value)}
+            here = [entry for entry in here if entry.metric.name in shown]
+            if not here:
+                continue
         methods = dict.fromkeys(entry.method for entry in here)
         rows = [(method, [entry for entry in here if entry.method == method]) for method in methods]
         yield scenario, [entry.metric for entry in rows[0][1]], rows
@@ -178,7 +190,10 @@ def label(metric: Metric) -> str:
 
 
 def _average(entry: Entry) -> str:
-    return "" if entry.average is None else _shown(entry.average, entry.metric.format)
+    if entry.average is None:
+        return ""
+    text = _shown(entry.average, entry.metric.format)
+    return text if entry.seeds == entry.wanted else f"{text}, {entry.seeds} of {entry.wanted}"
 
 
 def _change(entry: Entry) -> str:
@@ -186,7 +201,8 @@ def _change(entry: Entry) -> str:
     if entry.ratio is not None and not math.isnan(entry.ratio.value):
         percent = Interval(*(100 * (value - 1) for value in entry.ratio))
         return _shown(percent, "+.1f", " %")
-    return "" if entry.difference is None else _shown(entry.difference, "+" + entry.metric.format.lstrip("+"))
+    unit = " points" if entry.metric.unit == "%" else ""
+    return "" if entry.difference is None else _shown(entry.difference, "+" + entry.metric.format.lstrip("+"), unit)
 
 
 def _shown(interval: Interval, spec: str, unit: str = "") -> str:
