@@ -7,7 +7,7 @@ reserved).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from edgewright.core.contracts import FloatArray
-from edgewright.core.workload import rates
+from edgewright.core.errors import InputError
 from edgewright.scaling.control import Controller
 from edgewright.scaling.events import SimulatedSlice
 from edgewright.scaling.model import Scenario
 from edgewright.scaling.observation import Observation
 from edgewright.scaling.policies import make_policy
+from edgewright.studies.contract import Cell, Metric, Result, ScenarioSource
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ def rollout(
 
         controller = Controller(scenario, Oracle(simulated, **parameters))
     else:
-        controller = Controller(scenario, make_policy(policy, scenario, **parameters))
+        try:
+            controller = Controller(scenario, make_policy(policy, scenario, **parameters))
+        except TypeError as error:
+            raise InputError("parameters", dict(parameters), f"those of the policy {policy} ({error})") from None
     interval_s = scenario.control.interval_s
     steps = round(scenario.duration_s / interval_s)
     seen: list[Observation] = []
@@ -113,10 +117,52 @@ def measure(scenario: Scenario, run: Rollout) -> dict[str, float]:
     }
 
 
-def coming_rates(scenario: Scenario, seed: int, folder: Path | None = None) -> Mapping[str, FloatArray]:
-    """The rates that a rollout of that seed draws its requests from, Hz by service."""
-    simulated = SimulatedSlice(scenario, seed, folder=folder)
-    return dict(zip(scenario.names, simulated.twin.rate_hz, strict=True))
+def series(scenario: Scenario, run: Rollout) -> dict[str, FloatArray]:
+    """What the document's figures show over time: response per SLO window, utilisation, limits and usage."""
+    window = max(1, round(scenario.slo.window_s / run.interval_s))
+    response = []
+    for start in range(0, len(run.response_s) - window + 1, window):
+        ended = np.concatenate([values for step in run.response_s[start : start + window] for values in step])
+        response.append(1e3 * ended.mean() if ended.size else np.nan)
+    return {
+        "response_mean_ms": np.array(response),
+        "window_s": np.array([window * run.interval_s]),
+        "limit_cpu": run.limit_cpu,
+        "usage_cpu": run.usage_cpu,
+    }
 
 
-__all__ = ["Rollout", "coming_rates", "measure", "rates", "rollout"]
+class ScalingStudy:
+    """The capability `scaling` of studies: methods are policies (see `policies.POLICIES`), and `oracle`."""
+
+    version = "1"
+    metrics = (
+        Metric("response_mean_ms", "mean response", "ms", "lower", ".1f"),
+        Metric("response_p95_ms", "p95 response", "ms", "lower", ".1f"),
+        Metric("late_percent", "late or failed requests", "%", "lower", ".2f"),
+        Metric("violated_windows_percent", "SLO windows violated", "%", "lower", ".1f"),
+        Metric("failed_percent", "failed requests", "%", "lower", ".2f"),
+        Metric("over_1s_percent", "requests over 1 s", "%", "lower", ".2f"),
+        Metric("reserved_cpu_s", "CPU reserved", "CPU s", "lower", ".1f"),
+        Metric("used_cpu_s", "CPU used", "CPU s", "lower", ".1f"),
+        Metric("utilization_percent", "utilisation", "%", "higher", ".0f"),
+        Metric("fluctuation_cpu", "change of limits per step", "CPU", "lower", ".3f"),
+        Metric("oom_kills", "out-of-memory kills", "", "lower", ".2f"),
+        Metric("reserved_memory_gb_s", "memory reserved", "GB s", "lower", ".1f"),
+    )
+
+    def prepare(self, source: ScenarioSource) -> tuple[Scenario, Path]:
+        return source.read(Scenario), source.folder
+
+    def run(self, scenario: Any, method: str, parameters: Mapping[str, Any], seed: int) -> Result:
+        read, folder = scenario
+        done = rollout(read, method, seed, folder=folder, **parameters)
+        return Result(measure(read, done), series(read, done))
+
+    def figures(self, cells: Sequence[Cell], folder: Path) -> list[Path]:
+        from edgewright.scaling.figures import over_time
+
+        return over_time(cells, folder)
+
+
+STUDY = ScalingStudy()

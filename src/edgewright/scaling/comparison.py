@@ -1,0 +1,64 @@
+"""Who beats whom: learned policies against each baseline, profile by profile, seed by seed.
+
+A policy beats another on a profile if it has fewer late or failed requests and reserves no more CPU, both as means over
+the paired seeds; the intervals are 95 % bootstrap intervals of the paired ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.core.contracts import FloatArray
+from edgewright.studies.statistics import mean, paired_ratio
+
+BASELINES = ("threshold", "hpa", "vpa", "model")
+MEASURES = ("response_mean_ms", "late_percent", "reserved_cpu_s")
+SLACK = 1.005  # "no more CPU": means that differ by less than half a per cent are the same
+
+
+def read_results(folder: Path) -> dict[tuple[str, str, str], FloatArray]:
+    """(method, scenario, metric) -> float64[seeds], from results.parquet."""
+    from pyarrow import parquet
+
+    columns = parquet.read_table(folder / "results.parquet").to_pydict()
+    cells: dict[tuple[str, str, str], dict[int, float]] = {}
+    for row in range(len(columns["seed"])):
+        for name in (*MEASURES, "response_p95_ms", "violated_windows_percent", "failed_percent", "over_1s_percent"):
+            key = (columns["method"][row], columns["scenario"][row], name)
+            cells.setdefault(key, {})[columns["seed"][row]] = columns[name][row]
+    return {key: np.array([values[seed] for seed in sorted(values)]) for key, values in cells.items()}
+
+
+def against(values: Mapping[tuple[str, str, str], FloatArray], learned: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per learned policy, baseline and profile: ratios learned / baseline, and whether it beats it."""
+    methods = list(dict.fromkeys(method for method, _, _ in values))
+    scenarios = list(dict.fromkeys(scenario for _, scenario, _ in values))
+    rows = []
+    for ours in (name for name in methods if name in learned):
+        for theirs in (name for name in BASELINES if name in methods):
+            for scenario in scenarios:
+                row: dict[str, Any] = {"policy": ours, "baseline": theirs, "scenario": scenario}
+                for measure in MEASURES:
+                    a, b = values[ours, scenario, measure], values[theirs, scenario, measure]
+                    interval = paired_ratio(a, b, mean)
+                    row[measure] = {"ratio": interval.value, "low": interval.low, "high": interval.high}
+                row["beats"] = row["late_percent"]["ratio"] < 1 and row["reserved_cpu_s"]["ratio"] <= SLACK
+                rows.append(row)
+    return rows
+
+
+def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table for the terminal."""
+    lines = ["learned policies against baselines: ratio [95 % interval], below 1 is better"]
+    for row in rows:
+        shown = "  ".join(
+            f"{title} {row[m]['ratio']:.2f} [{row[m]['low']:.2f}, {row[m]['high']:.2f}]"
+            for m, title in zip(MEASURES, ("response", "late", "CPU"), strict=True)
+        )
+        verdict = "fewer late, no more CPU" if row["beats"] else ""
+        lines.append(f"{row['policy']:>6} / {row['baseline']:<10} {row['scenario']:<12} {shown}  {verdict}")
+    return "\n".join(lines)

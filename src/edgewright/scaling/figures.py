@@ -1,0 +1,80 @@
+"""Policies over time, as in NANCY D4.2, Figures 26 (response), 27 (utilisation) and 28-30 (limits and usage)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.studies.contract import Cell
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+
+
+def over_time(cells: Sequence[Cell], folder: Path) -> list[Path]:
+    """Per scenario: response and utilisation of every method (means over seeds), and limits of the first seed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    written = []
+    scenarios = list(dict.fromkeys(cell.scenario for cell in cells))
+    for scenario in scenarios:
+        by_method: dict[str, list[Mapping[str, Any]]] = {}
+        for cell in sorted((c for c in cells if c.scenario == scenario and c.series), key=lambda c: c.seed):
+            by_method.setdefault(cell.method, []).append(cell.series)
+        if by_method:
+            written.append(_response_and_utilization(by_method, scenario, folder))
+            written.append(_limits(by_method, scenario, folder))
+    return written
+
+
+def _response_and_utilization(by_method: Mapping[str, list[Mapping[str, Any]]], scenario: str, folder: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 6.5), sharex=True, layout="constrained")
+    for colour, (method, runs) in zip(_colours(), by_method.items(), strict=False):
+        window_s = float(runs[0]["window_s"][0])
+        response = np.nanmean([run["response_mean_ms"] for run in runs], axis=0)
+        times = (np.arange(response.size) + 0.5) * window_s
+        top.plot(times, response, color=colour, label=method, linewidth=1.6)
+        usage = np.mean([run["usage_cpu"].sum(axis=1) for run in runs], axis=0)
+        limit = np.mean([run["limit_cpu"].sum(axis=1) for run in runs], axis=0)
+        smooth = np.convolve(100 * usage / limit, np.ones(5) / 5, mode="valid")
+        bottom.plot(np.arange(smooth.size) + 2.5, smooth, color=colour, linewidth=1.3)
+    top.set(yscale="log", ylabel="mean response (ms)", title=f"{scenario}: response time and utilisation")
+    bottom.set(ylabel="utilisation of the limits (%)", xlabel="time (s)", ylim=(0, 105))
+    top.legend(ncols=4, fontsize=8, frameon=False)
+    for axis in (top, bottom):
+        axis.grid(alpha=0.25)
+    return _save(figure, folder / f"time-{scenario}.png")
+
+
+def _limits(by_method: Mapping[str, list[Mapping[str, Any]]], scenario: str, folder: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    rows = len(by_method)
+    figure, axes = plt.subplots(rows, 1, figsize=(9, 1.4 * rows + 0.8), sharex=True, sharey=True, layout="constrained")
+    for axis, (method, runs) in zip(np.atleast_1d(axes), by_method.items(), strict=True):
+        first = runs[0]
+        for colour, service in zip(_colours(), range(first["limit_cpu"].shape[1]), strict=False):
+            axis.step(np.arange(len(first["limit_cpu"])), first["limit_cpu"][:, service], color=colour, where="post")
+            axis.plot(first["usage_cpu"][:, service], color=colour, alpha=0.35, linewidth=1)
+        axis.set_ylabel(method, rotation=0, ha="right", fontsize=8)
+        axis.grid(alpha=0.25)
+    np.atleast_1d(axes)[0].set_title(f"{scenario}: limits (steps) and usage (pale) by service, cores, first seed")
+    np.atleast_1d(axes)[-1].set_xlabel("time (s)")
+    return _save(figure, folder / f"limits-{scenario}.png")
+
+
+def _colours() -> list[str]:
+    return list(COLOURS) * 4
+
+
+def _save(figure: Any, path: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path

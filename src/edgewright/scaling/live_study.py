@@ -1,0 +1,85 @@
+"""Policies on the real services, under the same recorded arrivals, in alternating order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.core.errors import InputError
+from edgewright.scaling.evaluation import measure, series
+from edgewright.scaling.figures import over_time
+from edgewright.scaling.live import draw_arrivals, run_policy, running
+from edgewright.scaling.model import Scenario
+from edgewright.scaling.policies import make_policy
+from edgewright.studies.contract import Cell
+
+SHOWN = {
+    "response_mean_ms": "mean ms",
+    "response_p95_ms": "p95 ms",
+    "late_percent": "late %",
+    "violated_windows_percent": "windows %",
+    "failed_percent": "failed %",
+    "reserved_cpu_s": "reserved CPU s",
+    "used_cpu_s": "used CPU s",
+    "utilization_percent": "utilisation %",
+    "fluctuation_cpu": "change of limits",
+}
+
+
+@dataclass(frozen=True)
+class LiveTable:
+    """One row per run: policy, repetition, and the measures of `evaluation.measure`."""
+
+    rows: list[dict[str, Any]]
+
+    def text(self) -> str:
+        policies = list(dict.fromkeys(row["policy"] for row in self.rows))
+        lines = [f"{'policy':<14}" + "".join(f"{title:>18}" for title in SHOWN.values())]
+        for policy in policies:
+            runs = [row for row in self.rows if row["policy"] == policy]
+            cells = []
+            for name in SHOWN:
+                values = np.array([row[name] for row in runs])
+                cells.append(f"{values.mean():.4g} ({values.min():.3g}..{values.max():.3g})")
+            lines.append(f"{Path(policy).stem:<14}" + "".join(f"{cell:>18}" for cell in cells))
+        return "\n".join([*lines, "mean (lowest..highest repetition)"])
+
+
+def compare(
+    scenario: Scenario,
+    base: Path,
+    policies: Sequence[str],
+    *,
+    seconds: int,
+    repetitions: int,
+    seed: int,
+    out: Path,
+    say: Callable[[str], None] = lambda text: None,
+) -> LiveTable:
+    """Run every policy `repetitions` times; the order turns around every repetition. Writes runs.json and figures."""
+    if repetitions < 1 or seconds < scenario.slo.window_s:
+        raise InputError("seconds, repetitions", (seconds, repetitions), f">= {scenario.slo.window_s} and >= 1")
+    for policy in policies:
+        make_policy(policy, scenario)  # a policy that does not fit is refused before anything starts
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    cells: list[Cell] = []
+    with running(scenario, base, out / "work") as live:
+        for repetition in range(repetitions):
+            times = draw_arrivals(scenario, seconds, seed + repetition, base)
+            order = list(policies) if repetition % 2 == 0 else list(policies)[::-1]
+            for policy in order:
+                say(f"repetition {repetition + 1} of {repetitions}: {policy}, {seconds} s")
+                done = run_policy(live, policy, times, seconds)
+                measures = measure(scenario, done)
+                rows.append({"policy": policy, "repetition": repetition, **measures})
+                say(f"  mean {measures['response_mean_ms']:.1f} ms, late {measures['late_percent']:.2f} %")
+                cells.append(Cell(Path(policy).stem, scenario.name, repetition, measures, series(scenario, done)))
+                (out / "runs.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    over_time(cells, out)
+    return LiveTable(rows)
