@@ -124,16 +124,16 @@ def test_restart_asks_first(server: Server, browse: Browse) -> None:
 
 def test_roll_back_pauses(server: Server, browse: Browse) -> None:
     chrome = browse(server.page)
-    server.order("PUT", "/services/loc-a/pin", {"cpu": 0.2})
-    server.order("PUT", "/services/loc-a/pin", {"cpu": 0.5})
+    server.order("PUT", "/services/loc-a/pin", {"cpu": 0.233})
+    server.order("PUT", "/services/loc-a/pin", {"cpu": 0.517})
     server.order("DELETE", "/services/loc-a/pin")
     try:
-        until(lambda: "pinned at 0.5" in words(chrome, ".decisions"))
-        rows = chrome.find_elements(By.CSS_SELECTOR, ".decision")
-        row = next(row for row in rows if "pinned at 0.2" in row.text)
-        row.find_element(By.TAG_NAME, "button").click()
+        until(lambda: "pinned at 0.517" in words(chrome, ".decisions"))
+        until(lambda: "pinned at 0.233" in words(chrome, ".decisions"))
+        row = "//*[contains(@class, 'decision') and @role='listitem'][contains(., 'pinned at 0.233')]"
+        chrome.find_element(By.XPATH, f"{row}//button").click()
         until(lambda: server.loop()["mode"] == "paused")
-        assert server.service("loc-a")["limit_cpu"] == pytest.approx(0.2)
+        assert server.service("loc-a")["limit_cpu"] == pytest.approx(0.233)
         until(lambda: "No decisions are made" in words(chrome))
     finally:
         server.order("PATCH", "", {"mode": "act"})

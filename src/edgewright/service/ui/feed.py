@@ -20,6 +20,7 @@ PERIOD_S = 1.0
 RETRY_S = 2.0
 EVENTS_EVERY_S = 3.0
 KEPT_DECISIONS = 40
+RECORDED_WITHIN_S = 3.0  # decisions are written a moment after they were made
 
 log = logging.getLogger("edgewright.ui")
 
@@ -32,6 +33,7 @@ class View:
     decisions: list[Decision] = field(default_factory=list)  # newest first
     events: list[Event] = field(default_factory=list)  # newest first
     trouble: str | None = None  # why there is nothing newer
+    history_trouble: str | None = None  # why decisions and events may be incomplete
     since: float = 0.0  # when the loop was last seen, seconds since the epoch
 
 
@@ -50,7 +52,8 @@ class Feed:
         self._lock = asyncio.Lock()
         self._rows: dict[float, str] = {}  # time -> one chart row as JSON, oldest first
         self._events_at = 0.0
-        self._seq = 0  # of the newest decision seen
+        self._seq = -1  # of the newest decision seen
+        self._search_until = 0.0  # ask for recorded decisions until then: some did not come with the state
 
     def listen(self, who: str, listener: Listener) -> None:
         self._listeners[who] = listener
@@ -94,23 +97,28 @@ class Feed:
         newest = next(reversed(self._rows), None)
         seconds = SPAN_S if newest is None else min(now - newest + 2.0, SPAN_S)
         columns = await self._api.series(self._loop, seconds)
-        shadow = state.mode == "shadow"  # nothing is changed then, and everything is advice
-        if view.trouble is not None or not view.decisions:
-            view.decisions = await self._api.decisions(self._loop, KEPT_DECISIONS, changed_only=not shadow)
-        elif (last := state.last_decision) is not None and last.seq > self._seq:
-            # Usually one a second, and it came with the state; only a longer gap needs a request of its own.
-            gap = last.seq - self._seq > 1
-            if gap:
-                new = await self._api.decisions(self._loop, KEPT_DECISIONS, changed_only=not shadow)
-            else:
-                new = [last] if changes(last) else []
-            view.decisions = _merge(new, view.decisions)
-        self._seq = state.last_decision.seq if state.last_decision else 0
+        try:
+            await self._poll_history(state)
+            view.history_trouble = None
+        except ApiError as error:  # the database: what the loop does can be shown all the same
+            view.history_trouble = error.message
+        view.loop, view.trouble, view.since = state, None, now
+        return self._keep(columns, state)
+
+    async def _poll_history(self, state: LoopState) -> None:
+        last, view = state.last_decision, self.view
+        seq, self._seq = self._seq, last.seq if last else 0
+        if view.trouble or view.history_trouble or self._seq - seq not in (0, 1):
+            self._search_until = time.monotonic() + RECORDED_WITHIN_S
+        if last and changes(last):  # usually one a second, and it came with the state
+            view.decisions = _merge([last], view.decisions)
+        if time.monotonic() < self._search_until:
+            shadow = state.mode == "shadow"  # nothing is changed then, and everything is advice
+            recorded = await self._api.decisions(self._loop, KEPT_DECISIONS, changed_only=not shadow)
+            view.decisions = _merge(recorded, view.decisions)
         if time.monotonic() - self._events_at >= EVENTS_EVERY_S:
             view.events = await self._api.events(self._loop)
             self._events_at = time.monotonic()
-        view.loop, view.trouble, view.since = state, None, now
-        return self._keep(columns, state)
 
     def _keep(self, columns: Columns, state: LoopState) -> str:
         """Append the rows that are new, drop those past the span -> the new ones, JSON."""
@@ -137,5 +145,5 @@ def _at(column: list[float | None], index: int) -> float | None:
 
 
 def _merge(new: list[Decision], old: list[Decision]) -> list[Decision]:
-    seen = {decision.seq: decision for decision in [*old, *new]}
+    seen = {decision.seq: decision for decision in (*old, *new)}
     return [seen[seq] for seq in sorted(seen, reverse=True)[:KEPT_DECISIONS]]

@@ -60,9 +60,15 @@ class Decisions:
         self._add()
 
     def _add(self) -> None:
+        wanted = [decision for decision in self._known if self._keeps(decision)][:SHOWN_DECISIONS]
         newest = self._rows[0][0] if self._rows else -1
-        wanted = [decision for decision in self._known if decision.seq > newest and self._keeps(decision)]
-        for decision in reversed(wanted[:SHOWN_DECISIONS]):
+        fresh = [decision for decision in wanted if decision.seq > newest]
+        shown = {seq for seq, _ in self._rows}
+        if any(decision.seq not in shown for decision in wanted[len(fresh) :]):  # one that was recorded late
+            fresh = wanted
+            self._list.clear()
+            self._rows = []
+        for decision in reversed(fresh):
             with self._list:
                 row = self._row(decision)
             row.move(target_index=0)

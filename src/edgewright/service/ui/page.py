@@ -99,7 +99,8 @@ class Page:
             return
         simulated = loop.driver.kind == "simulated"
         self._simulated.show(simulated and f"Simulated, not this host: {loop.driver.reason or 'as asked'}")
-        self._warnings.show("; ".join(loop.warnings))
+        missing = [f"Decisions and events may be incomplete: {view.history_trouble}"] if view.history_trouble else []
+        self._warnings.show("; ".join([*missing, *loop.warnings]))
         self._headline.show(loop, view, now)
         self._slice.show(loop)
         rebuilt = self._services.show(loop)
