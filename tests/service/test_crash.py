@@ -152,6 +152,9 @@ def test_killed_service_and_generator_come_back(real: Settings) -> None:
         os.kill(pid, signal.SIGKILL)
         until(lambda: client.service("a")["pid"] not in (None, pid))
         assert client.service("a")["limit_cpu"] == pytest.approx(limit, abs=2e-3)
+        for service in ("a", "b"):  # the loop goes before others, services started by it or its threads do not
+            nice = os.getpriority(os.PRIO_PROCESS, client.service(service)["pid"])
+            assert nice == os.getpriority(os.PRIO_PROCESS, os.getpid())
         assert {e["service"] for e in client.events("service_died")} == {"a"}
         assert client.made.runtime
         assert client.put(f"{LOOP}/load", json={"b": 3.0}).status_code == 200

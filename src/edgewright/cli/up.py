@@ -22,10 +22,10 @@ def command(
     """Run the orchestrator: loops, API and page. Further settings: EDGEWRIGHT_* (see docs/service.md)."""
     from edgewright.service.settings import bind, read_settings
     from edgewright.service.store import StoreError
-    from edgewright.service.up import end_on_signals, log_to_stderr, orchestrator, run
+    from edgewright.service.up import log_to_stderr, orchestrator, prepare_process, run
 
     log_to_stderr()
-    end_on_signals()
+    prepare_process()
     settings = read_settings(port=port, host=host, data_dir=data, scenario=scenario, role=role)
     try:
         made = orchestrator(settings, bind(settings), new_key=new_key)

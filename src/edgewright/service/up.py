@@ -18,6 +18,7 @@ from fastapi.responses import PlainTextResponse
 from edgewright.service.api.app import create_app, create_page_app
 from edgewright.service.loops.choice import make_slice
 from edgewright.service.loops.leases import Leases, this_process
+from edgewright.service.loops.pace import go_ahead
 from edgewright.service.runtime import Runtime, SliceFactory
 from edgewright.service.settings import Settings
 from edgewright.service.store import Store
@@ -97,8 +98,12 @@ def log_to_stderr() -> None:
     )
 
 
-def end_on_signals() -> None:
-    """SIGINT and SIGTERM unwind the stack, so that services end; uvicorn raises again what it caught meanwhile."""
+def prepare_process() -> None:
+    """Before anything else: go before the services on a busy host, and end cleanly.
+
+    SIGINT and SIGTERM unwind the stack, so that services end; uvicorn raises again what it caught meanwhile.
+    """
+    go_ahead()
 
     def end(*_: object) -> None:
         raise SystemExit(0)

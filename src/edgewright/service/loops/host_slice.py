@@ -15,6 +15,7 @@ from edgewright.drivers.response import ResponseSource
 from edgewright.scaling.driver import SliceDriver
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import Observation
+from edgewright.service.loops.pace import go_along
 from edgewright.service.loops.slices import Life
 
 
@@ -73,13 +74,11 @@ class HostSlice:
         told = [f"{a.kind} {a.service} ({a.detail})" for a in self.host.reconcile(self._specs.values())]
         missing = [spec for spec in self._specs.values() if spec.name not in self.host.services]
         unlimited = Limits(self.host.capacity.cpu)
-        services = [spec for spec in missing if spec.name in limits]
-        with ThreadPoolExecutor(max(len(services), 1)) as pool:  # each waits until its service is healthy
-            begun = [pool.submit(self.host.start, spec, limits[spec.name]) for spec in services]
-        told += [f"started {spec.name} (pid {pid.result()})" for spec, pid in zip(services, begun, strict=True)]
-        for spec in missing:  # the load comes after what it loads
-            if spec.name not in limits:
-                told.append(f"started {spec.name} (pid {self.host.start(spec, unlimited)})")
+        others = [spec for spec in missing if spec.name not in limits]  # the load comes after what it loads
+        for specs in ([spec for spec in missing if spec.name in limits], others):
+            with ThreadPoolExecutor(max(len(specs), 1), initializer=go_along) as pool:  # each waits until it is healthy
+                begun = [pool.submit(self.host.start, spec, limits.get(spec.name, unlimited)) for spec in specs]
+            told += [f"started {spec.name} (pid {pid.result()})" for spec, pid in zip(specs, begun, strict=True)]
         return told
 
     def observe(self) -> Observation:

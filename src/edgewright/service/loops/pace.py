@@ -12,13 +12,25 @@ from dataclasses import dataclass, field
 import numpy as np
 
 KEPT = 900
-AHEAD = -10  # nice value
+NORMAL = os.getpriority(os.PRIO_PROCESS, os.getpid())  # nice values
+AHEAD = -10
 
 
-def set_priority(nice: int | None) -> None:
-    """Of the calling thread alone; None: as the process. Threads and processes that it starts inherit it."""
-    if nice is None:
-        nice = os.getpriority(os.PRIO_PROCESS, os.getpid())
+def go_ahead() -> None:
+    """Let the calling thread, and those it starts, go before other programs of this host, where that is permitted.
+
+    All of an orchestrator's threads do: one of them that is held up while it has the interpreter's lock holds up the
+    loops. What it starts must not: see `go_along`.
+    """
+    _set_priority(AHEAD)
+
+
+def go_along() -> None:
+    """Back to the priority that this process was started with: for threads that start services, which inherit it."""
+    _set_priority(NORMAL)
+
+
+def _set_priority(nice: int) -> None:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
@@ -35,12 +47,8 @@ class Pace:
     _cpu_mark: float = 0.0
 
     def start(self) -> None:
-        """Call in the loop's thread: the first step is due one period from now.
-
-        The thread goes before others of this host where that is permitted: it sleeps nearly always, and what it
-        does is to keep a busy host usable.
-        """
-        set_priority(AHEAD)
+        """Call in the loop's thread: the first step is due one period from now."""
+        go_ahead()
         self._due = time.monotonic() + self.period_s
         self._cpu_mark = time.thread_time()
 

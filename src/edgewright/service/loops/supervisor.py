@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from edgewright.drivers.host import HostError
-from edgewright.service.loops.pace import set_priority
+from edgewright.service.loops.pace import go_along
 from edgewright.service.loops.slices import Life, RunningSlice
 
 FIRST_WAIT_S = 0.5
@@ -83,7 +83,7 @@ class Supervisor:
 
     def _restart(self, name: str, why: str) -> None:
         watched = self._watched[name]
-        set_priority(None)  # started by the loop's thread, which goes before others: a service must not
+        go_along()
         try:
             self.slice.restart(name)
             self.event("service_restarted", why, name)
