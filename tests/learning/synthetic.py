@@ -108,11 +108,11 @@ class Constant:
 
     terminates: bool = False
     horizon: int = 1
-    action: Any = Discrete(2)
+    box: bool = False
 
     @property
     def spec(self) -> TwinSpec:
-        return TwinSpec("constant", ("one",), 1, self.action, self.horizon)
+        return TwinSpec("constant", ("one",), 1, Box(1) if self.box else Discrete(2), self.horizon)
 
     def sample(self, key: Array) -> Array:
         return jnp.zeros(())
@@ -125,7 +125,7 @@ class Constant:
         return state + 1, jnp.ones((1, 1)), jnp.ones(1), over & terminates, over & ~terminates, {}
 
     def mask(self, state: Array, params: Array) -> Array:
-        return jnp.ones((1, 2 if isinstance(self.action, Discrete) else 1), bool)
+        return jnp.ones((1, 1 if self.box else 2), bool)
 
 
 class QueueState(NamedTuple):

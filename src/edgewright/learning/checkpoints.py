@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def load(folder: Path, identity: dict[str, Any], like: Any) -> tuple[Any, Curve]
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         header = json.loads(arrays["header"].tobytes())
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputError("checkpoint", str(error), "a checkpoint of this library", source=str(path)) from error
     for field in {**identity, **header}:
         if header.get(field) != identity.get(field):

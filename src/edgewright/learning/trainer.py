@@ -222,7 +222,10 @@ class _Program:
 
         # Keys of begin and of rounds differ: rounds fold in 0, 1, ..., begin the highest.
         jit = functools.partial(jax.jit, compiler_options=_COMPILER)
-        self.begin = jit(jax.vmap(lambda key: one.begin(jax.random.fold_in(key, 2**32 - 1))))
+        # It runs once: compiling it well would cost more than it saves.
+        once = {**_COMPILER, "xla_backend_optimization_level": 0}
+        first = jax.vmap(lambda key: one.begin(jax.random.fold_in(key, 2**32 - 1)))
+        self.begin = jax.jit(first, compiler_options=once)
         self.advance = jit(advance, donate_argnums=0)
         # Copies: the states they come from are donated to the next chunk.
         self.policies = jit(lambda states: jax.tree.map(jnp.copy, jax.vmap(one.policy)(states)))
