@@ -56,7 +56,7 @@ def test_services_are_not_down_while_they_start() -> None:
 
 def test_verdict_of_several_names_the_worst() -> None:
     late = [service(name, slo_ok=False, response_p95_ms=p95) for name, p95 in (("a", 60.0), ("b", 400.0))]
-    assert words.verdict(loop(late)) == ("bad", "a and b outside, worst b: p95 400 ms of 50")
+    assert words.verdict(loop(late)) == ("bad", "2 of 2 services outside, worst b: p95 400 ms of 50")
 
 
 @pytest.mark.parametrize(

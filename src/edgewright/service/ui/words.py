@@ -82,8 +82,7 @@ def verdict(loop: LoopState) -> tuple[Level, str]:
         parts.append(f"{outside[0].name} outside: {_found(outside[0], slo)}")
     elif outside:
         worst = max(outside, key=lambda service: (service.failed or 0.0, service.response_p95_ms or 0.0))
-        names = _listed([service.name for service in outside])
-        parts.append(f"{names} outside, worst {worst.name}: {_found(worst, slo)}")
+        parts.append(f"{len(outside)} of {len(services)} services outside, worst {worst.name}: {_found(worst, slo)}")
     if parts:
         return "bad", "; ".join(parts)
     if unknown:

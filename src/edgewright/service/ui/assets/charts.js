@@ -50,6 +50,7 @@ window.edgewright = (() => {
       for (const row of rows) for (const column of chart.columns)
         if (row[column] > topCpu) topCpu = row[column] < 1 ? Math.ceil(row[column] * 4) / 4 : Math.ceil(row[column]);
     const end = rows[rows.length - 1][0];
+    const hole = rows.length > 1 ? 4 * (end - rows[rows.length - 2][0]) : 0; // no line across a time without data
     for (const chart of charts) {
       const echart = getElement(chart.id)?.chart;
       if (!echart || !near(echart.getDom())) continue;
@@ -57,7 +58,10 @@ window.edgewright = (() => {
       const series = chart.columns.map((column, index) => {
         const main = (chart.group === "cpu") === (index === 1);
         const colour = main || chart.columns.length === 1 ? look.main : look.second;
-        const data = rows.map((row) => [row[0], log && !(row[column] > 0) ? null : row[column]]);
+        const data = rows.flatMap((row, i) => {
+          const point = [row[0], log && !(row[column] > 0) ? null : row[column]]; // a log axis has no zero
+          return i && row[0] - rows[i - 1][0] > hole ? [[rows[i - 1][0] + 1, null], point] : [point];
+        });
         return { data, itemStyle: { color: colour }, lineStyle: { color: colour },
                  ...(log && index === 0 ? { markLine: { lineStyle: { color: look.bound, type: [5, 4], width: 1.2 } } } : {}) };
       });
