@@ -49,8 +49,8 @@ def trade_off(found: Sequence[Entry], x: Metric, y: Metric, path: Path) -> Path:
     for panel, scenario in zip(axes, scenarios, strict=True):
         for row, method in enumerate(methods):
             _point(panel, here[scenario, method, x.name], here[scenario, method, y.name], 0, *_style(row), method)
-        panel.set_xlabel(f"{label(x)}, {x.better} is better")
-        panel.set_ylabel(f"{label(y)}, {y.better} is better")
+        panel.set_xlabel(f"{label(x)}\n{x.better} is better")
+        panel.set_ylabel(f"{label(y)}\n{y.better} is better")
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False)
     return _save(figure, path)
