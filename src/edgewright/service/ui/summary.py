@@ -133,7 +133,7 @@ class Slice:
             limit = service.limit_cpu or 0.0
             width(segment, limit / loop.slice.cpu)
             width(used, (service.usage_cpu or 0.0) / limit if limit else 0.0)
-        left = max(loop.slice.cpu_left, 0.0)  # a sum of floats may end a hair below
+        left = max(0.0, loop.slice.cpu_left)  # a sum of floats may end a hair below; this order makes -0.0 a 0.0
         self._words.text = f"{loop.slice.cpu - left:.2f} of {loop.slice.cpu:g} CPU allotted, {left:.2f} left"
         memory = loop.slice.memory_bytes
         booked = words.megabytes(memory - loop.slice.memory_left_bytes)
