@@ -28,6 +28,7 @@ UNSOUND = [
     ({"capability": "single_queue:INCOMPLETE"}, "capability"),
     ({"scenarios": ["absent.yaml"]}, "scenarios.0"),
     ({"scenarios": ["busy.yaml", {"name": "busy", "rate_hz": 1}]}, "scenarios.name"),
+    ({"scenarios": [{"name": "a|b", "rate_hz": 1}]}, "scenarios.0.name"),
     ({"metrics": ["wait_ms", "latency"]}, "metrics.1.name"),
     ({"metrics": ["wait_ms"]}, "figures.trade_offs.0.x"),
     ({"figures": {"metrics": ["cost"]}}, "figures.metrics.0"),

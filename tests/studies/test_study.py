@@ -120,7 +120,9 @@ def test_a_result_must_hold_its_metrics_as_finite_numbers(write, tmp_path, gives
 def test_a_function_of_ones_own_is_studied(write, tmp_path):
     path = write(
         capability="single_queue:function",
-        methods=[{"name": "slow", "parameters": {"mean": 5}}, {"name": "fast", "parameters": {"mean": 7}}],
+        methods=[
+            {"name": name, "parameters": {"mean": mean}} for name, mean in (("slow", 5), ("fast", 7), ("same", 5))
+        ],
         scenarios=[{"factor": 2}],
         metrics=[{"name": "draw", "unit": "ms", "better": "higher"}],
         figures={},
@@ -129,6 +131,21 @@ def test_a_function_of_ones_own_is_studied(write, tmp_path):
     entry = next(e for e in result.entries if e.method == "fast")
     assert entry.scenario == "scenario-1"
     assert entry.difference == pytest.approx((4, 4, 4))
+    assert [e.verdict for e in result.entries] == ["", "better", "equal"]
+
+
+def test_a_metric_that_a_function_does_not_return_fails_the_cell(write, tmp_path):
+    metric = {"name": "draw", "better": "higher"}
+    changes = {
+        "capability": "single_queue:function",
+        "methods": [{"name": "slow", "parameters": {"mean": 5}}],
+        "scenarios": [{"factor": 2}],
+        "figures": {},
+    }
+    assert not run_study(write(**changes, metrics=[metric]), out=tmp_path / "out").failures
+    result = run_study(write(**changes, metrics=[metric, {**metric, "name": "drow"}]), out=tmp_path / "out")
+    assert len(result.failures) == 10
+    assert "['drow']" in result.failures[0].error
 
 
 def test_bad_arguments(write, tmp_path):

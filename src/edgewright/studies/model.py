@@ -36,7 +36,8 @@ def _scenario(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Label = Annotated[str, Field(pattern=r"^\w[\w .+/-]{0,39}$")]
+LABEL = r"^\w[\w .+-]{0,39}$"
+Label = Annotated[str, Field(pattern=LABEL)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from edgewright.core.documents import unique
 from edgewright.core.errors import InputError
 from edgewright.studies.capability import open_capability
 from edgewright.studies.contract import Capability, Metric, ScenarioSource
-from edgewright.studies.model import ShownMetric, Study, read_study
+from edgewright.studies.model import LABEL, ShownMetric, Study, read_study
 
 _KEYS = "edgewright.study-cell/1"  # raise when the stored form or the key's content changes
 
@@ -124,7 +125,9 @@ def _source(given: Any, index: int, study: Path) -> ScenarioSource:
     where = f"{study}: scenarios.{index}"
     if isinstance(given, Mapping):
         name = given.get("name", f"scenario-{index + 1}")
-        return ScenarioSource(str(name), study.parent, None, given, where)
+        if not isinstance(name, str) or not re.match(LABEL, name):
+            raise InputError(f"scenarios.{index}.name", name, f"a text like {LABEL}")
+        return ScenarioSource(name, study.parent, None, given, where)
     path = (study.parent / given).resolve()
     try:
         text = path.read_text(encoding="utf-8")

@@ -63,9 +63,9 @@ def report(plan: Plan, folder: Path, failures: Sequence[Failure], *, computed: i
     _write_text(folder / "table.md", tables.as_markdown(found, study.name, caption))
     _write_json(folder / "table.json", table)
     _write_json(folder / "failures.json", [asdict(failure) for failure in failures])
-    drawn = _draw(plan, tasks, found, values, measured, folder)
     wall_s = {key: cell[1] for key, cell in stored.items() if cell is not None}
     _write_json(folder / "manifest.json", _manifest(plan, wall_s, len(failures), computed))
+    drawn = _draw(plan, tasks, found, values, measured, folder)
     return StudyResult(folder, caption, tuple(found), table, tuple(failures), computed, tuple(drawn))
 
 

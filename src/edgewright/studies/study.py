@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,15 +53,22 @@ def run_study(
     with replacing(folder / "study.yaml") as new:
         shutil.copyfile(plan.path, new)
 
-    missing = [task for task in plan.tasks if load_cell(cell_path(cells, task.key)) is None]
+    required = frozenset(metric.name for metric in (*plan.metrics, *plan.capability.metrics))
+
+    def finished(task: Task) -> bool:
+        cell = load_cell(cell_path(cells, task.key))
+        return cell is not None and required <= cell[0].keys()
+
+    missing = [task for task in plan.tasks if not finished(task)]
     found = done = len(plan.tasks) - len(missing)
     failures: list[Failure] = []
     tell = on_progress or (lambda progress: None)
     tell(Progress(done, len(plan.tasks), found, 0, None))
-    place = Workplace(plan.study.capability, plan.path.parent, plan.sources, cells)
-    for task, failure in run_tasks(missing, place, jobs or len(os.sched_getaffinity(0))):
-        done += 1
-        if failure is not None:
-            failures.append(failure)
-        tell(Progress(done, len(plan.tasks), found, len(failures), task))
+    place = Workplace(plan.study.capability, plan.path.parent, plan.sources, cells, required)
+    with closing(run_tasks(missing, place, jobs or len(os.sched_getaffinity(0)))) as ending:
+        for task, failure in ending:
+            done += 1
+            if failure is not None:
+                failures.append(failure)
+            tell(Progress(done, len(plan.tasks), found, len(failures), task))
     return report(plan, folder, failures, computed=len(missing))

@@ -44,12 +44,12 @@ class Entry:
 
     @property
     def verdict(self) -> str:
-        """better, worse or unclear than the baseline: whether the interval of the change excludes none."""
+        """better or worse than the baseline where the interval of the change excludes none; else equal or unclear."""
         change, none = (self.difference, 0.0) if self.difference else (self.ratio, 1.0)
         if change is None or math.isnan(change.low):
             return ""
         if change.low <= none <= change.high:
-            return "unclear"
+            return "equal" if change.low == change.high else "unclear"
         return "better" if (change.low > none) == (self.metric.better == "higher") else "worse"
 
 

@@ -9,7 +9,7 @@ import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -45,9 +45,11 @@ class Workplace:
     """Of the study file."""
     sources: Mapping[str, ScenarioSource]
     cells: Path
+    metrics: frozenset[str]
+    """What every result must hold."""
 
 
-def run_tasks(tasks: Sequence[Task], place: Workplace, jobs: int) -> Iterator[tuple[Task, Failure | None]]:
+def run_tasks(tasks: Sequence[Task], place: Workplace, jobs: int) -> Generator[tuple[Task, Failure | None]]:
     """Run all in `jobs` processes; yields each as it ends: its result is in `place.cells`, or there is a failure."""
     waiting = deque(tasks)
     workers: dict[Connection, tuple[SpawnProcess, Task]] = {}
@@ -142,7 +144,7 @@ class _Worker:
                 self._scenarios[task.scenario] = self._capability.prepare(self._place.sources[task.scenario])
             scenario = self._scenarios[task.scenario]
             result = self._capability.run(scenario, task.policy, task.parameters, task.seed)
-            result = _checked(result, self._capability)
+            result = _checked(result, self._place.metrics)
             save_cell(cell_path(self._place.cells, task.key), result, time.perf_counter() - began)
         except Exception as error:
             words = f"{type(error).__name__}: {error}"
@@ -150,10 +152,9 @@ class _Worker:
         return None
 
 
-def _checked(result: Result, capability: Capability) -> Result:
+def _checked(result: Result, required: frozenset[str]) -> Result:
     metrics = {name: float(value) for name, value in result.metrics.items()}
-    missing = [metric.name for metric in capability.metrics if metric.name not in metrics]
-    if missing:
+    if missing := sorted(required - metrics.keys()):
         raise ValueError(f"the result lacks the metrics {missing}")
     infinite = [name for name, value in metrics.items() if math.isinf(value)]
     if infinite:
