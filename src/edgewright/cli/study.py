@@ -21,6 +21,13 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Run a study file: methods x scenarios x seeds. A stopped run is continued by the same command."""
+    result = run_and_show(file, out, jobs, as_json)
+    if result.failures:
+        raise typer.Exit(1)
+
+
+def run_and_show(file: Path, out: Path | None, jobs: int | None, as_json: bool) -> StudyResult:
+    """Run a study with a bar, print its table; an interrupt ends the command."""
     try:
         result = _run(file, out, jobs, quiet=as_json)
     except KeyboardInterrupt:
@@ -33,8 +40,7 @@ def command(
         typer.echo(json.dumps(told, indent=1))
     else:
         _show(result)
-    if result.failures:
-        raise typer.Exit(1)
+    return result
 
 
 def _run(file: Path, out: Path | None, jobs: int | None, *, quiet: bool) -> StudyResult:

@@ -9,23 +9,26 @@ import numpy as np
 
 from edgewright.core.contracts import Array, Box, Discrete
 from edgewright.scaling.observation import Observation
+from edgewright.scaling.queueing import limit_for, queued_cpu_s
 
-Kind = Literal["reference", "headroom"]
+Kind = Literal["reference", "residual"]
 
 REFERENCE_STEP_CPU = 0.025  # DQN of D4.2 4.3.4: decrease, keep, increase
 REFERENCE_SPAN_CPU = 0.05  # PPO of D4.2 4.3.5: a * 50m, a in [-1, 1]
-RATIO_LOW, RATIO_HIGH = 1.0, 3.5  # limit / demand
-DRAIN_HIGH_HZ = 4.0  # a backlog of one CPU-second asks for up to so many cores more
-RATIO_LEVELS, DRAIN_LEVELS = 5, 3
-DEMAND_SMOOTHING = 0.6  # weight of the newest second in the recent demand
+RATIO_SPAN = 1.7  # the limit lies between the model's / RATIO_SPAN and the model's * RATIO_SPAN
+DRAIN_HIGH_HZ = 6.0  # a backlog of one CPU-second asks for up to so many cores more
+RATIO_LEVELS, DRAIN_LEVELS = 7, 3
+SMOOTHING = 0.6  # weight of the newest second in the recent rate
+MODEL_LATE, MODEL_CV, MODEL_OVERHEAD_S = 0.08, 0.3, 0.002  # of the queueing model that actions start from
 
 
 @dataclass(frozen=True)
 class ActionMap:
     """`reference`: steps of the limit as published.
 
-    `headroom`: the limit is the recent demand times a ratio, plus what drains the backlog at a chosen pace; the agent
-    picks both (discrete: one of RATIO_LEVELS x DRAIN_LEVELS pairs; continuous: two numbers in [-1, 1]).
+    `residual`: the agent corrects a queueing model. It picks the ratio of the limit to the model's, and how fast a
+    backlog is drained (discrete: one of RATIO_LEVELS x DRAIN_LEVELS pairs; continuous: two numbers in [-1, 1]).
+    After Johannink et al., "Residual reinforcement learning for robot control" (ICRA 2019).
     """
 
     kind: Kind
@@ -37,28 +40,26 @@ class ActionMap:
             return Discrete(3) if self.discrete else Box(1)
         return Discrete(RATIO_LEVELS * DRAIN_LEVELS) if self.discrete else Box(2)
 
-    def limits(self, xp: Any, raw: Array, seen: Observation, demand_cpu: Array) -> Array:
-        """raw int[A] or float[A, D], recent demand float[A] in cores -> wanted limits float[A], cores."""
+    def limits(self, xp: Any, raw: Array, seen: Observation, rate_hz: Array) -> Array:
+        """raw int[A] or float[A, D], recent rate float[A] -> wanted limits float[A], cores."""
         if self.kind == "reference":
             if self.discrete:
                 return seen.limit_cpu + (raw - 1) * REFERENCE_STEP_CPU
             return seen.limit_cpu + xp.clip(raw[:, 0], -1, 1) * REFERENCE_SPAN_CPU
         if self.discrete:
-            ratio_share = (raw % RATIO_LEVELS) / (RATIO_LEVELS - 1)
-            drain_share = (raw // RATIO_LEVELS) / (DRAIN_LEVELS - 1)
+            ratio = (raw % RATIO_LEVELS) / (RATIO_LEVELS - 1) * 2 - 1
+            drain = (raw // RATIO_LEVELS) / (DRAIN_LEVELS - 1)
         else:
-            ratio_share, drain_share = (xp.clip(raw[:, 0], -1, 1) + 1) / 2, (xp.clip(raw[:, 1], -1, 1) + 1) / 2
-        ratio = RATIO_LOW * (RATIO_HIGH / RATIO_LOW) ** ratio_share
-        # One request in service is no backlog.
-        queued_s = xp.maximum(seen.backlog - 1.0, 0.0) * seen.cpu_per_request_s
-        return demand_cpu * ratio + drain_share * DRAIN_HIGH_HZ * queued_s
+            ratio, drain = xp.clip(raw[:, 0], -1, 1), (xp.clip(raw[:, 1], -1, 1) + 1) / 2
+        steady = limit_for(xp, rate_hz, seen, MODEL_LATE, MODEL_CV, MODEL_OVERHEAD_S)
+        return steady * RATIO_SPAN**ratio + drain * DRAIN_HIGH_HZ * queued_cpu_s(xp, rate_hz, seen)
 
     def mask(self, xp: Any, seen: Observation) -> Array:
         """Which actions change something and are within range, bool[A, n]."""
         count = seen.limit_cpu.shape[0]
         if not self.discrete:
             return xp.ones((count, 1), dtype=bool)
-        if self.kind == "headroom":
+        if self.kind == "residual":
             return xp.ones((count, RATIO_LEVELS * DRAIN_LEVELS), dtype=bool)
         left = seen.slice_cpu - seen.limit_cpu.sum()
         up = (seen.limit_cpu + REFERENCE_STEP_CPU <= seen.max_cpu + 1e-6) & (left >= REFERENCE_STEP_CPU - 1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class SliceDriver:
         self.warnings: dict[str, str] = {}
         self.usages: dict[str, Usage] = {}
         self.windows: dict[str, ResponseWindow] = {}
+        self._in_force: dict[str, Limits] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="response-sources", daemon=True)
         self._thread.start()
@@ -39,6 +41,7 @@ class SliceDriver:
         """One interval: since the last call. Raises HostError only if the host itself fails."""
         self.windows = self._read_sources()
         before, self.usages = self.usages, {name: self.host.usage(name) for name in self.scenario.names}
+        self._in_force = {name: usage.limits for name, usage in self.usages.items()}
         return observation(self.scenario, self.windows, before, self.usages)
 
     def apply(self, action: Action) -> Outcome:
@@ -61,6 +64,7 @@ class SliceDriver:
             except HostError as error:
                 refused[f"{name}.cpu"] = error.reason
                 continue
+            self._in_force[name] = replace(old, **outcome.done)
             done |= {f"{name}.{field}": value for field, value in outcome.done.items()}
             refused |= {f"{name}.{field}": reason for field, reason in outcome.refused.items()}
         return Outcome(done, refused)
@@ -74,7 +78,7 @@ class SliceDriver:
         self._loop.close()
 
     def _limit(self, name: str) -> Limits:
-        return (self.usages.get(name) or self.host.usage(name)).limits
+        return self._in_force.get(name) or self.host.usage(name).limits
 
     def _read_sources(self) -> dict[str, ResponseWindow]:
         pending = [(s, asyncio.run_coroutine_threadsafe(s.windows(), self._loop)) for s in self.sources]

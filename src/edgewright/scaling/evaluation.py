@@ -7,6 +7,7 @@ reserved).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from edgewright.scaling.events import SimulatedSlice
 from edgewright.scaling.model import Scenario
 from edgewright.scaling.observation import Observation
 from edgewright.scaling.policies import make_policy
+from edgewright.scaling.policies.learned import shipped
 from edgewright.studies.contract import Cell, Metric, Result, ScenarioSource
 
 
@@ -135,7 +137,6 @@ def series(scenario: Scenario, run: Rollout) -> dict[str, FloatArray]:
 class ScalingStudy:
     """The capability `scaling` of studies: methods are policies (see `policies.POLICIES`), and `oracle`."""
 
-    version = "1"
     metrics = (
         Metric("response_mean_ms", "mean response", "ms", "lower", ".1f"),
         Metric("response_p95_ms", "p95 response", "ms", "lower", ".1f"),
@@ -150,6 +151,15 @@ class ScalingStudy:
         Metric("oom_kills", "out-of-memory kills", "", "lower", ".2f"),
         Metric("reserved_memory_gb_s", "memory reserved", "GB s", "lower", ".1f"),
     )
+
+    @property
+    def version(self) -> str:
+        """Changes with the measures, and with the shipped policies that a method's name stands for."""
+        weights = hashlib.sha256()
+        for name in ("dqn", "ppo"):
+            weights.update(shipped(name).read_bytes())
+            weights.update(shipped(name).with_suffix(".json").read_bytes())
+        return f"1-{weights.hexdigest()[:16]}"
 
     def prepare(self, source: ScenarioSource) -> tuple[Scenario, Path]:
         return source.read(Scenario), source.folder

@@ -72,7 +72,7 @@ def frame(xp: Any, seen: Observation, features: Features, price: float | Array =
             xp.clip(xp.log2(xp.maximum(seen.response_mean_s, 1e-3) / bound) / 4.0, -1.5, 1.5),
             seen.late,
             seen.failed,
-            xp.zeros_like(seen.limit_cpu) + price,
+            xp.zeros_like(seen.limit_cpu) + xp.log2(xp.maximum(price, 1e-3)) / 2,
         ]
     return xp.stack([xp.asarray(column, dtype=xp.float32) for column in columns], axis=-1)
 

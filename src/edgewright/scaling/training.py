@@ -101,7 +101,7 @@ def train_policy(
     twin = scaling_twin(
         services,
         "box" if algorithm == "ppo" else "discrete",
-        kind="headroom" if reward == "slo" else "reference",
+        kind="residual" if reward == "slo" else "reference",
         features=reward,
         reward=reward,
         horizon=120 if reward == "slo" else 60,
@@ -123,7 +123,7 @@ def export_policy(training: Training, path: Path, reward: Literal["slo", "refere
     """Write weights (.npz) and card (.json) of the best seed."""
     notes = {
         "features": reward,
-        "kind": "headroom" if reward == "slo" else "reference",
+        "kind": "residual" if reward == "slo" else "reference",
         "reward": reward,
         "price": RECOMMENDED_PRICE if reward == "slo" else 0.0,
         "slo_response_ms": SLO_RESPONSE_MS,

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from edgewright.core.contracts import Array, TwinSpec
-from edgewright.scaling.actions import DEMAND_SMOOTHING, ActionMap, Kind, bound
+from edgewright.scaling.actions import SMOOTHING, ActionMap, Kind, bound
 from edgewright.scaling.model import Scenario
 from edgewright.scaling.observation import (
     FRAME_SIZE,
@@ -67,7 +67,8 @@ class ScalingState(NamedTuple):
     limit_cpu: Array  # [A]
     usage_cpu: Array  # [A] of the last step
     arrived_hz: Array  # [A] of the last step
-    demand_cpu: Array  # [A] CPU that arrives per second, smoothed
+    rate_hz: Array  # [A] arrivals per second, smoothed
+    response_mean_s: Array  # [A] of the last step
     late: Array  # [A] of the last step
     history: Array  # [A, HISTORY, F]
     step: Array  # []
@@ -233,9 +234,9 @@ class ScalingTwin:
 
     def reset(self, key: Array, params: ScalingParams) -> tuple[ScalingState, Array]:
         zero = jnp.zeros_like(params.initial_cpu)
-        demand = params.rate_hz[:, 0] * params.cpu_s
+        rate = params.rate_hz[:, 0]
         state = ScalingState(
-            zero, params.initial_cpu, zero, zero, demand, zero, jnp.zeros((zero.size, HISTORY, 1)), jnp.int32(0)
+            zero, params.initial_cpu, zero, zero, rate, zero, zero, jnp.zeros((zero.size, HISTORY, 1)), jnp.int32(0)
         )
         _, seen = self._advance(key, state, params.initial_cpu, params)
         history = first_history(jnp, frame(jnp, seen[1], self.features, params.price))
@@ -248,7 +249,7 @@ class ScalingTwin:
         self, key: Array, state: ScalingState, action: Array, params: ScalingParams
     ) -> tuple[ScalingState, Array, Array, Array, Array, Mapping[str, Array]]:
         last = _last_seen(state, params)
-        wanted = self.actions.limits(jnp, action, last, state.demand_cpu)
+        wanted = self.actions.limits(jnp, action, last, state.rate_hz)
         limit = bound(jnp, wanted, last)
         served, (after, seen) = self._advance(key, state, limit, params)
         reward = self._reward(served, seen, last, params)
@@ -297,13 +298,14 @@ class ScalingTwin:
             served,
         )
         arrived = jnp.maximum(served.arrived, 1.0)
-        newest = served.arrived * params.cpu_s
+        response_mean_s = served.response_sum_s / arrived
         after = ScalingState(
             served.backlog_s,
             limit,
             served.cpu_s,
             served.arrived,
-            state.demand_cpu + DEMAND_SMOOTHING * (newest - state.demand_cpu),
+            state.rate_hz + SMOOTHING * (served.arrived - state.rate_hz),
+            response_mean_s,
             jnp.minimum(served.late / arrived, 1.0),
             state.history,
             state.step,
@@ -315,7 +317,6 @@ class ScalingTwin:
                 **{
                     **seen.__dict__,
                     "throttled": served.throttled,
-                    "response_mean_s": served.response_sum_s / arrived,
                     "failed": jnp.minimum(served.failed / arrived, 1.0),
                 }
             ),
@@ -335,7 +336,7 @@ def reference_reward(seen: Observation, last: Observation) -> Array:
     return 0.5 * utilization + shared
 
 
-LATE_WEIGHT, RESPONSE_WEIGHT, CHURN_WEIGHT = 1.0, 0.05, 0.05
+LATE_WEIGHT, RESPONSE_WEIGHT, CHURN_WEIGHT = 1.0, 0.02, 0.02
 RATE_SCALE_HZ = 60.0  # requests late per second that count one
 
 
@@ -362,7 +363,7 @@ def _last_seen(state: ScalingState, params: ScalingParams) -> Observation:
         throttled=zero,
         arrived_hz=state.arrived_hz,
         backlog=state.backlog_s / params.cpu_s,
-        response_mean_s=zero,
+        response_mean_s=state.response_mean_s,
         response_p95_s=zero,
         late=state.late,
         failed=zero,
@@ -410,7 +411,7 @@ def draw_training_params(key: Array, services: int, horizon: int, price: tuple[f
         return jax.random.uniform(next(k), shape, minval=low, maxval=high)
 
     a, t = (services,), jnp.arange(horizon, dtype=jnp.float32)[None, :]
-    cpu_s = uniform((), 0.003, 0.009) * uniform(a, 0.85, 1.15)
+    cpu_s = uniform((), 0.0035, 0.008) * uniform(a, 0.9, 1.1)
     slice_cpu = uniform((), 0.35, 0.6) * services
     # Offered load relative to a fair share of the slice; the sum stays feasible most of the time.
     share = slice_cpu / services * uniform(a, 0.1, 0.65)
@@ -438,7 +439,7 @@ def draw_training_params(key: Array, services: int, horizon: int, price: tuple[f
     return ScalingParams(
         rate_hz=jnp.minimum(rate, 250.0),
         cpu_s=cpu_s,
-        cpu_cv=uniform(a, 0.05, 0.6),
+        cpu_cv=uniform(a, 0.05, 0.45),
         overhead_s=uniform(a, 0.0005, 0.004),
         queue_limit=full * 100.0,
         crash_probability=full * 2e-4,
@@ -458,11 +459,11 @@ def scaling_twin(
     services: int = 3,
     action: Literal["discrete", "box"] = "discrete",
     *,
-    kind: Kind = "headroom",
+    kind: Kind = "residual",
     features: Features = "slo",
     reward: Reward = "slo",
     horizon: int = 120,
-    price: tuple[float, float] = (0.1, 2.0),
+    price: tuple[float, float] = (0.08, 0.8),
 ) -> ScalingTwin:
     """The twin for learners. `kind="reference", features="reference", reward="reference"` is the published task."""
     actions = ActionMap(kind, action == "discrete")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
 from edgewright.core.contracts import BoolArray, Box, Discrete
 from edgewright.core.errors import InputError
 from edgewright.learning.inference import NumpyNetwork, load_network
-from edgewright.scaling.actions import DEMAND_SMOOTHING, ActionMap, Kind
+from edgewright.scaling.actions import SMOOTHING, ActionMap, Kind
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import (
     FRAME_SIZE,
@@ -36,7 +36,7 @@ class Learned:
             raise InputError("twin", card.twin, "a policy trained on the scaling twin", source=source)
         self.features = cast(Features, notes.get("features"))
         self.kind = cast(Kind, notes.get("kind"))
-        if self.features not in FRAME_SIZE or self.kind not in ("reference", "headroom"):
+        if self.features not in FRAME_SIZE or self.kind not in ("reference", "residual"):
             raise InputError(
                 "scenario", notes, "the features and the kind of actions it was trained with", source=source
             )
@@ -65,27 +65,28 @@ class Learned:
         self, observation: Observation, mask: BoolArray | None, memory: Any
     ) -> tuple[Action, Any, tuple[str, ...]]:
         newest = frame(np, observation, self.features, self.price)
-        demand_now = np.asarray(observation.arrived_hz * observation.cpu_per_request_s)
+        rate = np.asarray(observation.arrived_hz)
         if memory is None:
-            inner, history, demand = None, first_history(np, newest), demand_now
+            inner, history = None, first_history(np, newest)
         else:
-            inner, history, demand = memory
+            inner, history, old = memory
             history = push(np, history, newest)
-            demand = demand + DEMAND_SMOOTHING * (demand_now - demand)
+            rate = old + SMOOTHING * (rate - old)
         allowed = self.actions.mask(np, observation) if mask is None else mask
         raw, inner = self.network.act(flatten(history), allowed if self.actions.discrete else None, inner)
-        cpu = self.actions.limits(np, raw, observation, demand)
+        cpu = self.actions.limits(np, raw, observation, rate)
         return (
             Action(np.asarray(cpu, dtype=np.float64)),
-            (inner, history, demand),
-            self._reasons(observation, demand, cpu),
+            (inner, history, rate),
+            self._reasons(observation, rate, cpu),
         )
 
-    def _reasons(self, seen: Observation, demand: Any, cpu: Any) -> tuple[str, ...]:
+    def _reasons(self, seen: Observation, rate: Any, cpu: Any) -> tuple[str, ...]:
         """What the network reacted to, in words; the network itself gives none."""
         reasons = []
         for i in range(cpu.size):
-            text = f"demand {demand[i]:.2f} CPU x {cpu[i] / max(demand[i], 1e-3):.1f}"
+            demand = rate[i] * seen.cpu_per_request_s[i]
+            text = f"demand {demand:.2f} CPU x {cpu[i] / max(demand, 1e-3):.1f}"
             if seen.late[i] > seen.slo_late_allowed:
                 text += f"; {seen.late[i]:.0%} late"
             if seen.backlog[i] >= 3:
@@ -99,7 +100,7 @@ def from_file(scenario: Scenario, path: Path, price: float | None = None) -> Lea
     return Learned(scenario, path, price)
 
 
-def shipped(algorithm: Literal["dqn", "ppo"]) -> Path:
+def shipped(algorithm: str) -> Path:
     """The file of a policy that comes with the package."""
     return Path(str(files("edgewright.scaling.policies") / "trained" / f"{algorithm}.npz"))
 

@@ -85,13 +85,7 @@ class HostSlice:
         return self._driver.observe()
 
     def apply(self, action: Action) -> Outcome:
-        outcome = self._driver.apply(action)
-        for key, value in outcome.done.items():  # the driver compares with what it saw last: tell it what is new
-            name, _, resource = key.rpartition(".")
-            if seen := self._driver.usages.get(name):
-                limits = replace(seen.limits, **{resource: value})
-                self._driver.usages[name] = replace(seen, limits=limits)
-        return outcome
+        return self._driver.apply(action)
 
     def lives(self) -> dict[str, Life]:
         lives = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +14,12 @@ from edgewright.core.errors import InputError
 from edgewright.drivers.host import HostError, ServiceSpec
 from edgewright.drivers.linux.services import LinuxHost
 from edgewright.drivers.response import ProbeSource, ProbeTarget, PrometheusSource, ResponseSource
+from edgewright.scaling.launch import GENERATOR as GENERATOR_MODULE
+from edgewright.scaling.launch import free_port, load_document, load_targets, service_spec, with_port
 from edgewright.scaling.model import Scenario, Service
 from edgewright.service.loops.host_slice import HostSlice, no_load
 
 GENERATOR = "load-generator"
-LOCALIZATION = "edgewright.demo.localization"  # run as a process, never imported
 
 
 def linux_slice(
@@ -37,16 +37,16 @@ def linux_slice(
         for service in scenario.services:
             endpoint = service.run.endpoint if service.run else None
             if endpoint is not None and endpoint.probe_url is not None:
-                target = {service.name: ProbeTarget(_with_port(endpoint.probe_url, chosen[service.name]))}
+                target = {service.name: ProbeTarget(with_port(endpoint.probe_url, chosen[service.name]))}
                 sources.append(ProbeSource(target, endpoint.probe_hz, late_s=slo.response_s, timeout_s=slo.timeout_s))
-        load = _load_file(scenario, chosen, folder)
+        load = load_document(slo, load_targets(scenario, chosen, folder))
         if not load["targets"]:
             return HostSlice(scenario, host, specs, sources, no_load, chosen)
         token = hmac.new(secret.encode(), instance.encode(), hashlib.sha256).hexdigest()
         chosen[GENERATOR] = ports.get(GENERATOR, 0)
         generator = _generator(state, instance, load, token, chosen[GENERATOR])
         if not (chosen[GENERATOR] and host.adopt(generator)):
-            chosen[GENERATOR] = _free_port(chosen[GENERATOR])
+            chosen[GENERATOR] = free_port(chosen[GENERATOR])
             generator = _generator(state, instance, load, token, chosen[GENERATOR])
         address = f"http://127.0.0.1:{chosen[GENERATOR]}"
         sources.append(PrometheusSource(f"{address}/metrics", slo.response_s, failed_as_s=slo.timeout_s))
@@ -78,52 +78,11 @@ def _adopted_or_free(
     host: LinuxHost, service: Service, ports: Mapping[str, int], folder: Path, chosen: dict[str, int]
 ) -> ServiceSpec:
     """On the port it had, where it still runs there or the port is free; else on another."""
-    if (port := ports.get(service.name, 0)) and host.adopt(spec := _spec(service, port, folder)):
+    if (port := ports.get(service.name, 0)) and host.adopt(spec := service_spec(service, port, folder)):
         chosen[service.name] = port
         return spec
-    chosen[service.name] = _free_port(port)
-    return _spec(service, chosen[service.name], folder)
-
-
-def _spec(service: Service, port: int, folder: Path) -> ServiceSpec:
-    run = service.run
-    assert run is not None
-    first, *rest = (_with_port(word, port) for word in run.command)
-    program = sys.executable if first in ("python", "python3") else first
-    return ServiceSpec(
-        service.name,
-        (program, *rest),
-        environment=run.environment,
-        working_directory=folder,
-        health_url=f"http://127.0.0.1:{port}{run.health_path}",
-        start_timeout_s=run.start_timeout_s,
-        start_unthrottled=True,
-    )
-
-
-def _load_file(scenario: Scenario, ports: Mapping[str, int], folder: Path) -> dict[str, Any]:
-    """`edgewright.load/1` for every service that no probe measures."""
-    targets = []
-    for service in scenario.services:
-        run = service.run
-        assert run is not None
-        if run.endpoint.probe_url is not None:
-            continue
-        known = any(LOCALIZATION in word for word in run.command)
-        load = service.load.model_dump(mode="json")
-        if load["profile"]["kind"] == "trace":
-            load["profile"]["file"] = str((folder / load["profile"]["file"]).resolve())
-        targets.append(
-            {
-                "name": service.name,
-                "url": f"http://127.0.0.1:{ports[service.name]}/{'locate' if known else ''}",
-                "request": {"kind": "localization"} if known else {"kind": "plain"},
-                "load": load,
-            }
-        )
-    slo = scenario.slo
-    head = {"format": "edgewright.load/1", "timeout_s": slo.timeout_s, "extra_buckets_s": [slo.response_s]}
-    return {**head, "targets": targets}
+    chosen[service.name] = free_port(port)
+    return service_spec(service, chosen[service.name], folder)
 
 
 def _generator(state: Path, instance: str, load: dict[str, Any], token: str, port: int) -> ServiceSpec:
@@ -136,24 +95,7 @@ def _generator(state: Path, instance: str, load: dict[str, Any], token: str, por
         file.write_text(text)
     return ServiceSpec(
         GENERATOR,
-        (sys.executable, "-m", "edgewright.demo.load", "--config", str(file.resolve()), "--port", str(port)),
+        (sys.executable, "-m", GENERATOR_MODULE, "--config", str(file.resolve()), "--port", str(port)),
         environment={"EDGEWRIGHT_LOAD_TOKEN": token},
         health_url=f"http://127.0.0.1:{port}/healthz",
     )
-
-
-def _with_port(word: str, port: int) -> str:
-    return word.replace("{port}", str(port))
-
-
-def _free_port(preferred: int) -> int:
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found: int = probe.getsockname()[1]
-            return found
-    raise HostError(GENERATOR, "no free port on 127.0.0.1")

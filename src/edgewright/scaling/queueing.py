@@ -1,0 +1,48 @@
+"""How large a limit must be for a load: a queueing model inverted, over `xp` (jax.numpy in the twin, numpy live).
+
+M/G/1, first come first served, with service times stretched by the limit (S / q) and the wait that a CFS period
+adds. Tail of the wait: P(W > t) ~ rho * exp(-rho * t / E[W]), E[W] from Pollaczek and Khinchine (Kleinrock, Queueing
+Systems I, 5.6).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgewright.core.contracts import Array
+from edgewright.scaling.observation import Observation
+
+PERIOD_S = 0.01
+GRID = 64  # candidate limits
+
+
+def late_share(
+    xp: Any, rate_hz: Array, work_s: Array, limit_cpu: Array, cv: Array, overhead_s: Array, bound_s: Array
+) -> Array:
+    """Predicted share of requests slower than the bound; the arrays broadcast."""
+    usable = xp.minimum(limit_cpu, 1.0)
+    service_s = work_s / usable + PERIOD_S * (1 - usable) / 2
+    load = xp.minimum(rate_hz * work_s / usable, 0.999)
+    wait_s = xp.maximum(rate_hz * service_s**2 * (1 + cv**2) / (2 * (1 - load)), 1e-9)
+    slack_s = bound_s - overhead_s - service_s
+    share = xp.where(slack_s <= 0, 1.0, load * xp.exp(-xp.maximum(slack_s, 0.0) * load / wait_s))
+    return xp.where(rate_hz * work_s >= usable, 1.0, share)
+
+
+def limit_for(xp: Any, rate_hz: Array, seen: Observation, late: float, cv: Array, overhead_s: Array) -> Array:
+    """The smallest limit float[A], of GRID in each service's range, whose predicted late share is at most `late`."""
+    step = xp.arange(GRID) / (GRID - 1)
+    grid = seen.min_cpu[:, None] + (seen.max_cpu - seen.min_cpu)[:, None] * step  # [A, GRID]
+    cv, overhead_s = xp.asarray(cv), xp.asarray(overhead_s)
+    predicted = late_share(
+        xp, rate_hz[:, None], seen.cpu_per_request_s[:, None], grid, cv[..., None], overhead_s[..., None],
+        seen.slo_response_s,
+    )  # fmt: skip
+    enough = (predicted <= late).sum(axis=1)  # the prediction falls with the limit
+    return seen.min_cpu + (seen.max_cpu - seen.min_cpu) * xp.clip(GRID - enough, 0, GRID - 1) / (GRID - 1)
+
+
+def queued_cpu_s(xp: Any, rate_hz: Array, seen: Observation) -> Array:
+    """CPU that waits beyond what is normally under way at this rate, float[A], s."""
+    under_way = rate_hz * xp.clip(seen.response_mean_s, 0.0, seen.slo_response_s)
+    return xp.maximum(seen.backlog - under_way, 0.0) * seen.cpu_per_request_s

@@ -1,0 +1,87 @@
+"""Files are read strictly, and every error names the file, the field, what was given and what is allowed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+
+from edgewright.core.documents import Document, Part, parse, read
+from edgewright.core.errors import InputError
+
+
+class Inner(Part):
+    rate: Annotated[float, Field(ge=0)] = 1.0
+
+
+class Thing(Document):
+    format: Literal["edgewright.thing/1"]
+    name: str
+    inner: tuple[Inner, ...] = ()
+
+
+GOOD = '{"format": "edgewright.thing/1", "name": "a", "inner": [{"rate": 2}]}'
+
+
+def test_good_document() -> None:
+    thing = parse(Thing, GOOD, source="x")
+    assert thing.inner[0].rate == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"format": "edgewright.thing/2", "name": "a"}', "format"),
+        ('{"format": "edgewright.thing/1"}', "name"),
+        ('{"format": "edgewright.thing/1", "name": 3}', "name"),
+        ('{"format": "edgewright.thing/1", "name": "a", "colour": 1}', "colour"),
+        ('{"format": "edgewright.thing/1", "name": "a", "inner": [{"rate": -1}]}', "inner.0.rate"),
+        ('{"format": "edgewright.thing/1", "name": "a", "inner": [{"rate": "2"}]}', "inner.0.rate"),
+        ('{"format": "edgewright.thing/1", "name": "a", "inner": [{"rate": NaN}]}', "number"),
+        ('{"format": "edgewright.thing/1", "name": "a", "name": "b"}', "key"),
+        ("[1, 2]", "document"),
+        ("{", "syntax"),
+    ],
+)
+def test_bad_json_names_the_field(text: str, field: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse(Thing, text, source="thing.json")
+    assert error.value.field == field
+    assert error.value.source == "thing.json"
+    assert error.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("format: edgewright.thing/1\nname: a\nname: b\n", "key"),
+        ("format: edgewright.thing/1\nname: a\ninner: [{rate: .nan}]\n", "document"),
+        ("format: edgewright.thing/1\nname: a\ninner: [{rate: .inf}]\n", "document"),
+        ("format: edgewright.thing/1\nname: [1\n", "syntax"),
+        ("format: edgewright.thing/1\nname: !!python/object/apply:os.getcwd []\n", "syntax"),
+    ],
+)
+def test_bad_yaml(text: str, field: str, tmp_path: Path) -> None:
+    path = tmp_path / "thing.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        read(Thing, path)
+    assert error.value.field == field
+    assert str(path) in str(error.value)
+
+
+def test_missing_and_binary_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="readable"):
+        read(Thing, tmp_path / "none.json")
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="readable"):
+        read(Thing, tmp_path / "binary.json")
+
+
+def test_no_infinity_slips_in() -> None:
+    assert not math.isinf(parse(Thing, GOOD, source="x").inner[0].rate)
+    with pytest.raises(InputError):
+        parse(Thing, GOOD.replace("2", "1e999"), source="x")
