@@ -119,10 +119,13 @@ def test_registered_names(monkeypatch):
 def test_every_registered_twin_passes_the_checker(name):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(observation space m|render modes|env checker).*")
-        check_env(gymnasium.make(f"edgewright/{name}").unwrapped)
+        check_env(gymnasium.make(f"edgewright.envs:edgewright/{name}").unwrapped)
 
 
-def test_gymnasium_finds_the_names_without_importing_jax():
-    code = "import sys, gymnasium; assert 'edgewright/Scaling-v0' in gymnasium.registry; print('jax' in sys.modules)"
+def test_ids_are_found_without_importing_jax():
+    code = (
+        "import sys, gymnasium, edgewright.envs; spec = gymnasium.spec('edgewright/Scaling-v0');"
+        "print(spec.vector_entry_point, 'jax' in sys.modules)"
+    )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.strip() == "False"
+    assert told.split() == ["edgewright.envs.gymnasium:make_vector_env", "False"]

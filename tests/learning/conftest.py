@@ -22,7 +22,7 @@ JUDGED = Evaluation(episodes=8)
 
 # name -> twin, configuration, steps, best return, near enough
 RUNS = {
-    "dqn": (Bandit(), DqnConfig(**VALUE), 2000, 8.0, 0.1),
+    "dqn": (Bandit(forbidden=True), DqnConfig(**VALUE), 2000, 8.0, 0.1),
     "dueling, soft target": (
         Corridor(),
         DqnConfig(
@@ -45,7 +45,7 @@ RUNS = {
         8.0,
         0.1,
     ),
-    "sarsa": (Bandit(count=2), SarsaConfig(**VALUE, window=2), 2000, 8.0, 0.3),
+    "sarsa": (Bandit(count=2, forbidden=True), SarsaConfig(**VALUE, window=2), 2000, 8.0, 0.3),
     "ppo": (Bandit(count=2, forbidden=True), PpoConfig(**PPO), 20_000, 8.0, 0.1),
     "ppo, own networks": (
         Bandit(count=2),
@@ -64,7 +64,7 @@ RUNS = {
         1e-4,
     ),
     "tabular, own tables": (
-        Bandit(count=2, arms=3),
+        Bandit(count=2, arms=3, forbidden=True),
         TabularConfig(bins=(2, 2, 2), low=(0.0,) * 3, high=(1.01,) * 3, share_parameters=False, environments=4),
         4000,
         8.0,

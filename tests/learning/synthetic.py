@@ -17,7 +17,7 @@ Array = Any
 class Bandit:
     """The observation shows which action pays 1; the others pay 0. The best return is `horizon`.
 
-    With `forbidden`, action 0 pays 10 and is never allowed. Box: pays 1 - |action - target|, target in [-.5, .5].
+    With `forbidden`, action 0 pays 1000 and is never allowed. Box: pays 1 - |action - target|, target in [-.5, .5].
     """
 
     count: int = 1
@@ -46,7 +46,7 @@ class Bandit:
         else:
             reward = (action == wanted).astype(jnp.float32)
             if self.forbidden:
-                reward = jnp.where(action == 0, 10.0, reward)
+                reward = jnp.where(action == 0, 1000.0, reward)
         state = (self._draw(key), time + 1)
         return state, self._observe(state), reward, jnp.zeros((), bool), time + 1 >= self.horizon, {"time": time + 1}
 

@@ -178,7 +178,7 @@ class TwinVectorEnv(gymnasium.vector.VectorEnv[Floats, Any, NDArray[Any]]):
         made = self._reset(self._keys) if params is None else self._reset_with(self._keys, params)
         self._keys, self._state, self._params, observation = made
         info = {"action_mask": np.array(self._mask(self._state, self._params)), "_action_mask": self._all(True)}
-        return self._rows(observation), info
+        return self._rows(np.array(observation)), info
 
     def step(self, actions: Any) -> tuple[Floats, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         if self._keys is None:
@@ -186,7 +186,9 @@ class TwinVectorEnv(gymnasium.vector.VectorEnv[Floats, Any, NDArray[Any]]):
         action = joint_action(self.twin.spec, np.asarray(actions))
         made = self._step(self._keys, self._state, action, self._params)
         self._keys, self._state, self._params, *shown = made
-        observation, reward, terminated, truncated, reached, told, mask = jax.device_get(shown)
+        # Copies: callers write into what they get, and memory shared with JAX refuses that.
+        shown = jax.tree.map(np.array, jax.device_get(shown))
+        observation, reward, terminated, truncated, reached, told, mask = shown
         ended = terminated | truncated
         info: dict[str, Any] = {}
         for name, value in {**told, "action_mask": mask}.items():
@@ -202,7 +204,7 @@ class TwinVectorEnv(gymnasium.vector.VectorEnv[Floats, Any, NDArray[Any]]):
         return self._rows(observation), reward, terminated, truncated, info
 
     def _rows(self, observation: Array) -> Floats:
-        return np.array(observation, np.float32).reshape(self.num_envs, -1)
+        return np.asarray(observation, np.float32).reshape(self.num_envs, -1)
 
     def _all(self, value: bool) -> NDArray[np.bool_]:
         return np.full(self.num_envs, value)

@@ -1,0 +1,104 @@
+"""stable-baselines3 trains on our twins, and on the same twin reaches what our learners reach."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from synthetic import Bandit, Queue
+
+from edgewright.learning import DqnConfig, Evaluation, PpoConfig, train
+
+pytestmark = pytest.mark.compare
+sb3 = pytest.importorskip("stable_baselines3", reason="the [compare] extra (stable-baselines3) is not installed")
+
+SEEDS = (0, 1, 2, 3, 4)
+EPISODES = 32
+
+
+def test_the_view_keeps_truncation_and_the_last_observation():
+    from edgewright.envs.gymnasium import TwinVectorEnv
+    from edgewright.envs.stable_baselines import vec_env
+
+    twin = Bandit(horizon=3)
+    view, plain = vec_env(twin, 2, seed=5), TwinVectorEnv(twin, 2)
+    assert np.array_equal(view.reset(), plain.reset(seed=5)[0])
+    for _ in range(3):
+        seen, reward, done, infos = view.step(np.zeros(2, int))
+        wanted, rewards, _, truncated, info = plain.step(np.zeros(2, int))
+        assert np.array_equal(seen, wanted)
+        assert np.array_equal(reward, rewards)
+        assert np.array_equal(done, truncated)
+    assert done.all()
+    assert infos[0]["TimeLimit.truncated"]
+    assert infos[0]["episode"]["l"] == 3
+    assert np.array_equal(infos[1]["terminal_observation"], info["final_obs"][1])
+
+
+class Keep:
+    def predict(self, seen, deterministic):
+        return np.ones(len(seen), int), None
+
+
+def _judge(model, twin) -> float:
+    """Mean return of the greedy policy."""
+    from edgewright.envs.stable_baselines import vec_env
+
+    env = vec_env(twin, EPISODES, seed=10_000)
+    seen, returns = env.reset(), []
+    while len(returns) < EPISODES:
+        seen, _, _, infos = env.step(model.predict(seen, deterministic=True)[0])
+        returns += [info["episode"]["r"] for info in infos if info]
+    return float(np.mean(returns))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("algorithm", ["dqn", "ppo"])
+def test_returns_within_a_margin_of_stable_baselines3(algorithm):
+    """Interquartile means over five seeds, same networks, same hyper-parameters, same number of steps."""
+    import torch
+
+    from edgewright.envs.stable_baselines import vec_env
+
+    torch.set_num_threads(1)
+    twin = Queue(1)
+    net = {"net_arch": [32, 32]}
+    if algorithm == "dqn":
+        steps = 12_000
+        config = DqnConfig(hidden=(32, 32), double=False, target_every=500, epsilon_steps=4000, learning_starts=500)
+        common = {"learning_rate": 1e-3, "batch_size": 32, "target_update_interval": 500, "train_freq": 1}
+        made = [
+            sb3.DQN(
+                "MlpPolicy",
+                vec_env(twin, 1, seed=100 * seed),
+                seed=seed,
+                learning_starts=500,
+                buffer_size=20_000,
+                exploration_fraction=1 / 3,
+                policy_kwargs=net,
+                device="cpu",
+                **common,
+            )
+            for seed in SEEDS
+        ]
+    else:
+        steps = 60_000
+        config = PpoConfig(hidden=(32, 32), environments=8, rollout=256, batch_size=128, learning_rate=1e-3, epochs=5)
+        made = [
+            sb3.PPO(
+                "MlpPolicy",
+                vec_env(twin, 8, seed=100 * seed),
+                seed=seed,
+                n_steps=256,
+                batch_size=128,
+                n_epochs=5,
+                learning_rate=1e-3,
+                policy_kwargs=net,
+                device="cpu",
+            )
+            for seed in SEEDS
+        ]
+    ours = train(twin, config, seeds=SEEDS, steps=steps, evaluate=Evaluation(EPISODES), chunk_steps=steps)
+    theirs = sorted(_judge(model.learn(steps), twin) for model in made)
+    mine = sorted(ours.curve.evaluation[-1])
+    assert np.mean(theirs[1:4]) > _judge(Keep(), twin) + 2.0  # they learned, too
+    assert np.mean(mine[1:4]) >= np.mean(theirs[1:4]) - 1.5, (mine, theirs)
