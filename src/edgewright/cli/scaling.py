@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +35,7 @@ def list_policies(as_json: Json = False) -> None:
     scenarios = sorted(p.name for p in (files("edgewright.scaling") / "scenarios").iterdir() if p.name != "replay.csv")
     policies = []
     for name in POLICIES:
-        row = {"name": name, "kind": "rule"}
+        row: dict[str, Any] = {"name": name, "kind": "rule"}
         if name in ("dqn", "ppo"):
             card = load_network(shipped(name)).card
             row = {"name": name, "kind": "learned", "steps": card.steps, "config": card.config, "notes": card.scenario}
@@ -126,7 +130,7 @@ def tune(
     with Progress(disable=as_json) as bar:
         for name in policies.split(","):
             shown = bar.add_task(name, total=trials)
-            best = search(name, trials, seed=seed, jobs=jobs, on_trial=lambda _, s=shown: bar.advance(s))[0]
+            best = search(name, trials, seed=seed, jobs=jobs, on_trial=partial(_advance, bar, shown))[0]
             found[name] = best.__dict__
     if as_json:
         typer.echo(json.dumps(found, indent=1))
@@ -220,6 +224,26 @@ def live(
     typer.echo(json.dumps(table.rows, indent=1) if as_json else table.text())
 
 
+@app.command()
+def memory(
+    scenario: ScenarioFile = None,
+    seeds: Annotated[int, typer.Option(help="Runs in the twin.")] = 20,
+    repetitions: Annotated[int, typer.Option(help="Runs on this host; 0 for the twin alone.")] = 3,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Memory limits that follow the working set against fixed ones: kills and bytes reserved."""
+    from edgewright.scaling.memory_study import as_text, in_twin, on_host
+    from edgewright.scaling.tuning import folder
+
+    read, base = _scenario(scenario or folder() / "memory.yaml")
+    rows = in_twin(read, seeds, base)
+    if repetitions:
+        with _work() as work:
+            rows += on_host(read, base, work, repetitions, seed, lambda text: _say(as_json, text))
+    typer.echo(json.dumps(rows, indent=1) if as_json else as_text(rows))
+
+
 def _scenario(path: Path | None) -> tuple[Scenario, Path]:
     """-> the scenario, and the folder its relative paths start from"""
     from importlib.resources import files
@@ -230,16 +254,14 @@ def _scenario(path: Path | None) -> tuple[Scenario, Path]:
     return read_scenario(chosen), chosen.resolve().parent
 
 
-def _work() -> Any:
-    import contextlib
-    import tempfile
+@contextmanager
+def _work() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="edgewright-") as name:
+        yield Path(name)
 
-    @contextlib.contextmanager
-    def folder() -> Any:
-        with tempfile.TemporaryDirectory(prefix="edgewright-") as name:
-            yield Path(name)
 
-    return folder()
+def _advance(bar: Any, task: Any, _: Any) -> None:
+    bar.advance(task)
 
 
 def _say(quiet: bool, text: str) -> None:

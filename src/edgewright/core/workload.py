@@ -113,11 +113,12 @@ def arrivals(rate_hz: NDArray[np.float64], rng: np.random.Generator) -> NDArray[
 def _shape(profile: Profile, t: NDArray[np.float64], folder: Path | None) -> NDArray[np.float64]:
     match profile:
         case Constant():
-            return np.full_like(t, profile.rate_hz)
+            return np.full(t.size, profile.rate_hz)
         case Phases():
             ends = np.cumsum([phase.seconds for phase in profile.phases])
             index = np.searchsorted(ends, np.mod(t, ends[-1]), side="right")
-            return np.take(np.array([phase.rate_hz for phase in profile.phases]), index)
+            level: NDArray[np.float64] = np.array([phase.rate_hz for phase in profile.phases])[index]
+            return level
         case Step():
             return np.where(t < profile.at_s, profile.before_hz, profile.after_hz)
         case Diurnal():

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, nnls
 
 from edgewright.core.contracts import FloatArray
 from edgewright.core.errors import InputError
 from edgewright.core.workload import arrivals
-from edgewright.scaling.events import CFS_PERIOD_S, serve
+from edgewright.scaling.events import CFS_PERIOD_S, serve, service_times
 from edgewright.scaling.live import SETTLE_S, LiveServices
 from edgewright.scaling.model import Behaviour, Scenario
 
@@ -109,11 +109,11 @@ def measure_point(live: LiveServices, name: str, quota_cpu: float, rate_hz: floa
 def simulate(behaviour: Behaviour, quota_cpu: float, due_s: FloatArray, timeout_s: float, seed: int = 0) -> float:
     """The twin's mean response, s, for these arrivals; averaged over DRAWS draws of the service times."""
     rng = np.random.default_rng(seed)
-    sigma = math.sqrt(math.log1p(behaviour.cpu_cv**2))
+    gaps = np.diff(due_s, prepend=-math.inf)
     total = 0.0
     periods = math.ceil((due_s[-1] + timeout_s * 20) / CFS_PERIOD_S)
     for _ in range(DRAWS):
-        size = behaviour.cpu_ms / 1e3 * np.exp(sigma * rng.standard_normal(due_s.size) - sigma * sigma / 2)
+        size = service_times(behaviour, gaps, rng)
         finish, state, *_ = serve(
             due_s, size, 0, 0, min(quota_cpu, 1.0) * CFS_PERIOD_S, periods, CFS_PERIOD_S, behaviour.queue_limit
         )
@@ -123,19 +123,28 @@ def simulate(behaviour: Behaviour, quota_cpu: float, due_s: FloatArray, timeout_
 
 
 def fit(measured: Sequence[Measured], start: Behaviour, timeout_s: float) -> Behaviour:
-    """CPU time, its variation and the overhead that bring the twin's means nearest, in relative terms.
+    """The behaviour whose means come nearest to the live ones, in relative terms.
 
-    Raises InputError for more than six points or fewer than three.
+    CPU per request (warm and cold) comes from what the kernel counted at the points' rates; its variation, the
+    overhead and a common factor on the CPU are searched. Raises InputError unless there are three to six points.
     """
     if not 3 <= len(measured) <= 6:
         raise InputError("points", len(measured), "3 to 6 points to fit on")
-    cpu_ms = 1e3 * float(np.median([m.cpu_per_request_s for m in measured]))
+    rates = np.array([m.rate_hz for m in measured])
+    counted_ms = 1e3 * np.array([m.cpu_per_request_s for m in measured])
+    pause = 1 / (1 + rates * start.cold_after_ms / 1e3)
+    (warm_ms, cold_ms), _ = nnls(np.column_stack([np.ones_like(pause), pause]), counted_ms)
+    warm_ms = max(warm_ms, 0.1 * counted_ms.min())
 
     def behaviour(x: FloatArray) -> Behaviour:
-        cpu, cv, overhead = np.exp(x)
-        return start.model_copy(
-            update={"cpu_ms": float(cpu), "cpu_cv": float(min(cv, 2.0)), "overhead_ms": float(min(overhead, 50.0))}
-        )
+        factor, cv, overhead = np.exp(x)
+        found = {
+            "cpu_ms": warm_ms * factor,
+            "cold_ms": cold_ms * factor,
+            "cpu_cv": min(cv, 2.0),
+            "overhead_ms": overhead,
+        }
+        return start.model_copy(update={name: float(value) for name, value in found.items()})
 
     def loss(x: FloatArray) -> float:
         found = behaviour(x)
@@ -146,10 +155,10 @@ def fit(measured: Sequence[Measured], start: Behaviour, timeout_s: float) -> Beh
             weight = 1.0 if point.mean_s < 0.1 else 0.2
             errors.append(weight * math.log(twin / point.mean_s) ** 2)
         # What the kernel counted is evidence, too, and keeps the fit from trading CPU for overhead.
-        return float(np.mean(errors)) + 0.2 * math.log(found.cpu_ms / cpu_ms) ** 2
+        return float(np.mean(errors)) + 0.5 * float(x[0]) ** 2
 
-    first = np.log([cpu_ms, max(start.cpu_cv, 0.05), max(start.overhead_ms, 0.2)])
-    simplex = np.vstack([first, first + np.diag([0.08, 0.7, 0.5])])
+    first = np.array([0.0, math.log(max(start.cpu_cv, 0.05)), math.log(max(start.overhead_ms, 0.2))])
+    simplex = np.vstack([first, first + np.diag([0.05, 0.7, 0.5])])
     best = minimize(loss, first, method="Nelder-Mead", options={"initial_simplex": simplex, "maxfev": 250})
     return behaviour(np.asarray(best.x))
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgewright.core.contracts import FloatArray
 from edgewright.core.workload import arrivals, rates
-from edgewright.scaling.model import MB, Action, Scenario
+from edgewright.scaling.model import MB, Action, Behaviour, Scenario
 from edgewright.scaling.observation import Observation
 
 CFS_PERIOD_S = 0.01
@@ -122,6 +122,7 @@ class _Queue:
     arrival_s: FloatArray = field(default_factory=lambda: np.empty(0))  # of unanswered requests, s, all <= 0
     left_s: FloatArray = field(default_factory=lambda: np.empty(0))  # CPU they still need, s
     down_s: float = 0.0
+    last_arrival_s: float = -math.inf
     upcoming: tuple[FloatArray, FloatArray] | None = None  # drawn ahead by `upcoming`
 
 
@@ -163,7 +164,9 @@ class ServiceSimulation:
         if queue.upcoming is None:
             behaviour = self.scenario.services[index].behaviour
             arrived = self._arrivals(index, dt_s)
-            sizes = _sizes(behaviour.cpu_ms / 1e3, behaviour.cpu_cv, arrived.size, self._work[index])
+            gaps = np.diff(arrived, prepend=queue.last_arrival_s)
+            sizes = service_times(behaviour, gaps, self._work[index])
+            queue.last_arrival_s = float(arrived[-1] if arrived.size else queue.last_arrival_s) - dt_s
             queue.upcoming = arrived, sizes
         arrived, sizes = queue.upcoming
         return np.concatenate([queue.arrival_s, arrived]), np.concatenate([queue.left_s, sizes])
@@ -232,12 +235,11 @@ class ServiceSimulation:
         return min(wanted, limit_bytes), int(wanted > limit_bytes)
 
 
-def _sizes(mean_s: float, cv: float, count: int, rng: np.random.Generator) -> FloatArray:
-    """CPU time of requests, s: log-normal with that mean and coefficient of variation."""
-    if cv == 0:
-        return np.full(count, mean_s)
-    sigma = math.sqrt(math.log1p(cv * cv))
-    return np.asarray(rng.lognormal(math.log(mean_s) - sigma * sigma / 2, sigma, count))
+def service_times(behaviour: Behaviour, gap_s: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """CPU time of requests that arrive `gap_s` after the one before, float[n], s; log-normal about their mean."""
+    mean_s = (behaviour.cpu_ms - behaviour.cold_ms * np.expm1(-gap_s / (behaviour.cold_after_ms / 1e3))) / 1e3
+    sigma = math.sqrt(math.log1p(behaviour.cpu_cv**2))
+    return np.asarray(mean_s * np.exp(sigma * rng.standard_normal(gap_s.size) - sigma * sigma / 2))
 
 
 class SimulatedSlice:
@@ -285,7 +287,7 @@ def observation(
         late=column((s.responses_s > slo.response_s).mean() if s.responses_s.size else 0.0 for s in served),
         failed=column(s.failed / max(s.responses_s.size, 1) for s in served),
         priority=column(s.priority for s in services),
-        cpu_per_request_s=column(s.behaviour.cpu_ms / 1e3 for s in services),
+        cpu_per_request_s=column(s.behaviour.typical_cpu_s for s in services),
         min_cpu=column(s.cpu.min for s in services),
         max_cpu=column(s.cpu.max for s in services),
         slice_cpu=np.float64(scenario.slice.cpu),

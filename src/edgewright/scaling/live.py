@@ -6,9 +6,10 @@ import contextlib
 import csv
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ class LiveServices:
     host: LinuxHost
     ports: Mapping[str, int]
     folder: Path
+    reviving: set[str] = field(default_factory=set)
 
     def limit(self, cpu: Mapping[str, float]) -> None:
         """Set CPU limits, cores; raises HostError if one is refused."""
@@ -56,9 +58,22 @@ class LiveServices:
             if not outcome.ok:
                 raise HostError(name, "; ".join(outcome.refused.values()))
 
+    def revive(self, name: str) -> threading.Thread:
+        """Start a dead service again, beside the loop: it takes seconds until it is healthy."""
+
+        def start() -> None:
+            try:
+                self.host.restart(name)
+            finally:
+                self.reviving.discard(name)
+
+        self.reviving.add(name)
+        thread = threading.Thread(target=start, name=f"revive-{name}")
+        thread.start()
+        return thread
+
     def _memory(self, name: str) -> int:
-        service = next(s for s in self.scenario.services if s.name == name)
-        return int(service.memory.max_mb * MB)
+        return int(next(s for s in self.scenario.services if s.name == name).memory.initial_mb * MB)
 
     @contextlib.contextmanager
     def offered(
@@ -126,6 +141,7 @@ def run_policy(
     )
     driver = SliceDriver(scenario, live.host, [source])
     seen: list[Observation] = []
+    revived: list[threading.Thread] = []
     interval_s = scenario.control.interval_s
     try:
         with live.offered(seconds, times_s, port) as finish:
@@ -135,14 +151,19 @@ def run_policy(
                 time.sleep(max(0.0, began + (tick + 1) * interval_s - time.monotonic()))
                 observed = driver.observe()
                 seen.append(observed)
+                dead = [name for name, usage in driver.usages.items() if not usage.alive]
+                revived.extend(live.revive(name) for name in dead if name not in live.reviving)
                 if (tick + 1) * interval_s >= scenario.control.start_after_s:
                     outcome = driver.apply(controller.step(observed).allowed)
-                    if not outcome.ok:
-                        raise HostError(policy, str(dict(outcome.refused)))
+                    told = {k: v for k, v in outcome.refused.items() if k.partition(".")[0] not in live.reviving}
+                    if told:
+                        raise HostError(policy, str(told))
                 if on_tick is not None:
                     on_tick(tick)
             measured = finish()
     finally:
+        for thread in revived:
+            thread.join()
         driver.close()
     return _rollout(scenario, seen, measured)
 

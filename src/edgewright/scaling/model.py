@@ -18,6 +18,7 @@ from edgewright.core.errors import InputError
 from edgewright.core.workload import Load
 
 MB = 1_000_000
+TYPICAL_RATE_HZ = 50.0
 NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 Name = Annotated[str, Field(pattern=NAME)]
 Positive = Annotated[float, Field(gt=0)]
@@ -80,7 +81,11 @@ class Behaviour(Part):
     """How a service behaves in the twin; `edgewright scaling calibrate` fits it to a live service."""
 
     cpu_ms: Positive = 5.0
-    """Mean CPU time of one request, ms."""
+    """Mean CPU time of one request in a busy service, ms."""
+    cold_ms: NonNegative = 0.0
+    """CPU that a request costs more after a long pause (cold caches, a slower clock), ms."""
+    cold_after_ms: Positive = 20.0
+    """Time constant of cooling down: after a pause g a request costs cold_ms * (1 - exp(-g / cold_after_ms)) more."""
     cpu_cv: Annotated[float, Field(ge=0, le=5)] = 0.2
     """Coefficient of variation of the CPU time (log-normal)."""
     overhead_ms: NonNegative = 1.5
@@ -93,6 +98,15 @@ class Behaviour(Part):
     memory_per_request_kb: NonNegative = 0.0
     """Working set held per request for `memory_hold_s`."""
     memory_hold_s: Positive = 20.0
+
+    def mean_cpu_s(self, rate_hz: Any) -> Any:
+        """Mean CPU time of one request of a Poisson stream of that rate, s."""
+        return (self.cpu_ms + self.cold_ms / (1 + rate_hz * self.cold_after_ms / 1e3)) / 1e3
+
+    @property
+    def typical_cpu_s(self) -> float:
+        """What policies are told that a request costs: at TYPICAL_RATE_HZ, s."""
+        return float(self.mean_cpu_s(TYPICAL_RATE_HZ))
 
 
 class Endpoint(Part):

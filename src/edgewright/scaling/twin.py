@@ -23,7 +23,7 @@ import numpy as np
 
 from edgewright.core.contracts import Array, TwinSpec
 from edgewright.scaling.actions import SMOOTHING, ActionMap, Kind, bound
-from edgewright.scaling.model import Scenario
+from edgewright.scaling.model import TYPICAL_RATE_HZ, Scenario
 from edgewright.scaling.observation import (
     FRAME_SIZE,
     HISTORY,
@@ -46,7 +46,9 @@ class ScalingParams(NamedTuple):
     """One scenario, traced."""
 
     rate_hz: Array  # [A, T]
-    cpu_s: Array  # [A]
+    cpu_s: Array  # [A] of one request in a busy service
+    cold_s: Array  # [A] more after a pause
+    cold_after_s: Array  # [A]
     cpu_cv: Array  # [A]
     overhead_s: Array  # [A]
     queue_limit: Array  # [A] requests
@@ -271,7 +273,8 @@ class ScalingTwin:
     ) -> tuple[Served, tuple[ScalingState, Observation]]:
         request_key, crash_key = jax.random.split(key)
         rate = params.rate_hz[:, state.step % params.rate_hz.shape[1]]
-        requests = draw_requests(request_key, rate, params.cpu_s, params.cpu_cv)
+        mean_cpu_s = params.cpu_s + params.cold_s / (1 + rate * params.cold_after_s)
+        requests = draw_requests(request_key, rate, mean_cpu_s, params.cpu_cv)
         served = serve(
             requests,
             state.backlog_s,
@@ -362,19 +365,23 @@ def _last_seen(state: ScalingState, params: ScalingParams) -> Observation:
         usage_cpu=state.usage_cpu,
         throttled=zero,
         arrived_hz=state.arrived_hz,
-        backlog=state.backlog_s / params.cpu_s,
+        backlog=state.backlog_s / _typical_cpu_s(params),
         response_mean_s=state.response_mean_s,
         response_p95_s=zero,
         late=state.late,
         failed=zero,
         priority=params.priority,
-        cpu_per_request_s=params.cpu_s,
+        cpu_per_request_s=_typical_cpu_s(params),
         min_cpu=params.min_cpu,
         max_cpu=params.max_cpu,
         slice_cpu=params.slice_cpu,
         slo_response_s=params.slo_response_s,
         slo_late_allowed=params.slo_late_allowed,
     )
+
+
+def _typical_cpu_s(params: ScalingParams) -> Array:
+    return params.cpu_s + params.cold_s / (1 + TYPICAL_RATE_HZ * params.cold_after_s)
 
 
 def params_of(scenario: Scenario, rate_hz: Array, price: float = 0.0) -> ScalingParams:
@@ -387,6 +394,8 @@ def params_of(scenario: Scenario, rate_hz: Array, price: float = 0.0) -> Scaling
     return ScalingParams(
         rate_hz=jnp.asarray(rate_hz, jnp.float32),
         cpu_s=column([s.behaviour.cpu_ms / 1e3 for s in services]),
+        cold_s=column([s.behaviour.cold_ms / 1e3 for s in services]),
+        cold_after_s=column([s.behaviour.cold_after_ms / 1e3 for s in services]),
         cpu_cv=column([s.behaviour.cpu_cv for s in services]),
         overhead_s=column([s.behaviour.overhead_ms / 1e3 for s in services]),
         queue_limit=column([s.behaviour.queue_limit for s in services]),
@@ -412,6 +421,7 @@ def draw_training_params(key: Array, services: int, horizon: int, price: tuple[f
 
     a, t = (services,), jnp.arange(horizon, dtype=jnp.float32)[None, :]
     cpu_s = uniform((), 0.0035, 0.008) * uniform(a, 0.9, 1.1)
+    warm_s = cpu_s * 0.85
     slice_cpu = uniform((), 0.35, 0.6) * services
     # Offered load relative to a fair share of the slice; the sum stays feasible most of the time.
     share = slice_cpu / services * uniform(a, 0.1, 0.65)
@@ -438,7 +448,9 @@ def draw_training_params(key: Array, services: int, horizon: int, price: tuple[f
     full = jnp.ones(a)
     return ScalingParams(
         rate_hz=jnp.minimum(rate, 250.0),
-        cpu_s=cpu_s,
+        cpu_s=warm_s,
+        cold_s=cpu_s * uniform(a, 0.0, 0.7),
+        cold_after_s=full * 0.02,
         cpu_cv=uniform(a, 0.05, 0.45),
         overhead_s=uniform(a, 0.0005, 0.004),
         queue_limit=full * 100.0,
