@@ -28,7 +28,7 @@ bench: compare
 	$(BIN)/python benchmarks/run.py
 
 docs: $(STAMP)
-	$(BIN)/python docs/build.py
+	$(BIN)/mkdocs build --strict --site-dir site
 
 # Pin what is installed now; run in a fresh environment after changing dependencies.
 lock: $(STAMP)

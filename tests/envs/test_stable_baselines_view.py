@@ -81,7 +81,7 @@ def test_returns_within_a_margin_of_stable_baselines3(algorithm):
             for seed in SEEDS
         ]
     else:
-        steps = 60_000
+        steps = 32_768
         config = PpoConfig(hidden=(32, 32), environments=8, rollout=256, batch_size=128, learning_rate=1e-3, epochs=5)
         made = [
             sb3.PPO(

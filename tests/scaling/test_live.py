@@ -1,0 +1,45 @@
+"""On this host for real: a policy drives a service, the twin's calibration measures it, nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgewright.drivers.capabilities import probe_one
+from edgewright.scaling.calibration import measure_point
+from edgewright.scaling.evaluation import measure
+from edgewright.scaling.live import draw_arrivals, run_policy, running
+from edgewright.scaling.model import Scenario, read_scenario
+
+DEMO = Path(str(files("edgewright") / "demo" / "demo.yaml"))
+
+
+@pytest.fixture
+def demo() -> Scenario:
+    for name in ("cgroup-cpu", "cgroup-memory"):
+        found = probe_one(name)
+        if not found.available:
+            if os.environ.get("EDGEWRIGHT_REQUIRE_REAL") == "1":
+                pytest.fail(f"{found.title}: {found.reason}")
+            pytest.skip(f"{found.title}: {found.reason}")
+    whole = read_scenario(DEMO)
+    return whole.model_copy(update={"services": whole.services[:1]})
+
+
+@pytest.mark.real
+def test_a_policy_drives_a_real_service(demo: Scenario, tmp_path: Path) -> None:
+    times = draw_arrivals(demo, 8, 0, tmp_path)
+    with running(demo, tmp_path, tmp_path / "work") as live:
+        point = measure_point(live, "localization-a", 1.0, 20.0, 3, 0)
+        done = run_policy(live, "ppo", times, 8)
+    assert 0.001 < point.cpu_per_request_s < 0.05
+    assert point.response_s.size == point.due_s.size > 30
+    assert done.limit_cpu.shape == (8, 1)
+    assert len(np.unique(done.limit_cpu)) > 2  # the loop moved the limit
+    assert sum(r.size for step in done.response_s for r in step) == times["localization-a"].size
+    assert measure(demo, done)["used_cpu_s"] > 0.5
+    assert not list(Path("/sys/fs/cgroup").glob("**/edgewright-live"))
