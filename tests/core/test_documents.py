@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ import pytest
 from pydantic import Field
 
 from edgewright.core.documents import Document, Part, parse, read
-from edgewright.core.errors import InputError
+from edgewright.core.errors import CapacityError, InputError
 
 
 class Inner(Part):
@@ -85,3 +86,10 @@ def test_no_infinity_slips_in() -> None:
     assert not math.isinf(parse(Thing, GOOD, source="x").inner[0].rate)
     with pytest.raises(InputError):
         parse(Thing, GOOD.replace("2", "1e999"), source="x")
+
+
+def test_errors_cross_processes_whole() -> None:
+    bad = pickle.loads(pickle.dumps(InputError("rate", -1, ">= 0", source="f.yaml")))
+    assert (bad.field, bad.given, bad.allowed, bad.source) == ("rate", -1, ">= 0", "f.yaml")
+    full = pickle.loads(pickle.dumps(CapacityError("cpu", 2.0, 1.0, owner="a")))
+    assert (full.resource, full.wanted, full.left, full.owner) == ("cpu", 2.0, 1.0, "a")

@@ -9,7 +9,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import RUNS
+from learning_runs import RUNS
 from synthetic import Bandit, Corridor
 
 from edgewright.core.contracts import BoolArray, Discrete, TwinSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import JUDGED, PPO, RUNS, VALUE
+from learning_runs import JUDGED, PPO, RUNS, VALUE
 from synthetic import Bandit, Constant, Corridor, Queue
 
 from edgewright.core.errors import InputError
