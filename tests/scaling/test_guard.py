@@ -28,7 +28,8 @@ def seen_of(limit: list[float], late: list[float], arrived: list[float], slice_c
     return Observation(
         limit_cpu=np.array(limit), usage_cpu=np.array(limit) / 2, throttled=zero + 0.2, arrived_hz=np.array(arrived),
         backlog=zero + 3, response_mean_s=zero + 0.02, response_p95_s=zero + 0.04, late=np.array(late), failed=zero,
-        priority=np.arange(count, dtype=float), cpu_per_request_s=zero + 0.005, min_cpu=zero + 0.05, max_cpu=zero + 1.0,
+        priority=np.arange(count, dtype=float), cpu_per_request_s=zero + 0.005,
+        cpu_cv=zero + 0.2, overhead_s=zero + 0.001, min_cpu=zero + 0.05, max_cpu=zero + 1.0,
         slice_cpu=np.float64(slice_cpu), slo_response_s=np.float64(0.05), slo_late_allowed=np.float64(0.05),
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ RATIO_SPAN = 1.7  # the limit lies between the model's / RATIO_SPAN and the mode
 DRAIN_HIGH_HZ = 6.0  # a backlog of one CPU-second asks for up to so many cores more
 RATIO_LEVELS, DRAIN_LEVELS = 7, 3
 SMOOTHING = 0.6  # weight of the newest second in the recent rate
-MODEL_LATE, MODEL_CV, MODEL_OVERHEAD_S = 0.08, 0.3, 0.002  # of the queueing model that actions start from
+MODEL_LATE = 0.08  # share of late requests that the queueing model is asked for
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ActionMap:
             drain = (raw // RATIO_LEVELS) / (DRAIN_LEVELS - 1)
         else:
             ratio, drain = xp.clip(raw[:, 0], -1, 1), (xp.clip(raw[:, 1], -1, 1) + 1) / 2
-        steady = limit_for(xp, rate_hz, seen, MODEL_LATE, MODEL_CV, MODEL_OVERHEAD_S)
+        steady = limit_for(xp, rate_hz, seen, MODEL_LATE)
         return steady * RATIO_SPAN**ratio + drain * DRAIN_HIGH_HZ * queued_cpu_s(xp, rate_hz, seen)
 
     def mask(self, xp: Any, seen: Observation) -> Array:

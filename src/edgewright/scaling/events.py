@@ -288,6 +288,8 @@ def observation(
         failed=column(s.failed / max(s.responses_s.size, 1) for s in served),
         priority=column(s.priority for s in services),
         cpu_per_request_s=column(s.behaviour.typical_cpu_s for s in services),
+        cpu_cv=column(s.behaviour.cpu_cv for s in services),
+        overhead_s=column(s.behaviour.overhead_ms / 1e3 for s in services),
         min_cpu=column(s.cpu.min for s in services),
         max_cpu=column(s.cpu.max for s in services),
         slice_cpu=np.float64(scenario.slice.cpu),

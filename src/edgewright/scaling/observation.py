@@ -34,6 +34,8 @@ class Observation:
     failed: Array  # share of requests refused, timed out or answered with an error, 0..1
     priority: Array
     cpu_per_request_s: Array  # CPU of one request (scenario, or calibrated), s
+    cpu_cv: Array  # its coefficient of variation
+    overhead_s: Array  # response time that is not CPU
     min_cpu: Array
     max_cpu: Array
     slice_cpu: Array  # [] cores

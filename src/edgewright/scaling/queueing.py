@@ -29,15 +29,14 @@ def late_share(
     return xp.where(rate_hz * work_s >= usable, 1.0, share)
 
 
-def limit_for(xp: Any, rate_hz: Array, seen: Observation, late: float, cv: Array, overhead_s: Array) -> Array:
+def limit_for(xp: Any, rate_hz: Array, seen: Observation, late: float) -> Array:
     """The smallest limit float[A], of GRID in each service's range, whose predicted late share is at most `late`."""
     step = xp.arange(GRID) / (GRID - 1)
     grid = seen.min_cpu[:, None] + (seen.max_cpu - seen.min_cpu)[:, None] * step  # [A, GRID]
-    cv, overhead_s = xp.asarray(cv), xp.asarray(overhead_s)
-    predicted = late_share(
-        xp, rate_hz[:, None], seen.cpu_per_request_s[:, None], grid, cv[..., None], overhead_s[..., None],
-        seen.slo_response_s,
-    )  # fmt: skip
+    rate, work, cv, overhead = (
+        values[:, None] for values in (rate_hz, seen.cpu_per_request_s, seen.cpu_cv, seen.overhead_s)
+    )
+    predicted = late_share(xp, rate, work, grid, cv, overhead, seen.slo_response_s)
     enough = (predicted <= late).sum(axis=1)  # the prediction falls with the limit
     return seen.min_cpu + (seen.max_cpu - seen.min_cpu) * xp.clip(GRID - enough, 0, GRID - 1) / (GRID - 1)
 

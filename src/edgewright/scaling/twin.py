@@ -372,6 +372,8 @@ def _last_seen(state: ScalingState, params: ScalingParams) -> Observation:
         failed=zero,
         priority=params.priority,
         cpu_per_request_s=_typical_cpu_s(params),
+        cpu_cv=params.cpu_cv,
+        overhead_s=params.overhead_s,
         min_cpu=params.min_cpu,
         max_cpu=params.max_cpu,
         slice_cpu=params.slice_cpu,

@@ -22,8 +22,6 @@ class ModelBased:
     late: float
     smoothing: float
     drain_s: float
-    cpu_cv: FloatArray  # [A]
-    overhead_s: FloatArray  # [A]
 
     def decide(
         self, observation: Observation, mask: BoolArray | None, memory: FloatArray | None
@@ -31,7 +29,7 @@ class ModelBased:
         rate = np.asarray(observation.arrived_hz)
         if memory is not None:
             rate = memory + self.smoothing * (rate - memory)
-        steady = limit_for(np, rate, observation, self.late, self.cpu_cv, self.overhead_s)
+        steady = limit_for(np, rate, observation, self.late)
         extra = queued_cpu_s(np, rate, observation) / self.drain_s
         reasons = tuple(
             f"{r:.0f}/s needs {s:.3f}" + (f", the backlog {e:.3f} more" if e >= 5e-3 else "")
@@ -41,11 +39,4 @@ class ModelBased:
 
 
 def model_based(scenario: Scenario, late: float = 0.08, smoothing: float = 0.6, drain_s: float = 0.4) -> ModelBased:
-    behaviours = [s.behaviour for s in scenario.services]
-    return ModelBased(
-        late,
-        smoothing,
-        drain_s,
-        np.array([b.cpu_cv for b in behaviours]),
-        np.array([b.overhead_ms / 1e3 for b in behaviours]),
-    )
+    return ModelBased(late, smoothing, drain_s)

@@ -216,7 +216,7 @@ def _fit(loop: Loop, cpu: FloatArray | None = None, *, pins: bool = True) -> Flo
         **dict.fromkeys(
             ("usage_cpu", "throttled", "arrived_hz", "backlog", "response_mean_s", "response_p95_s"), nothing
         ),
-        **dict.fromkeys(("late", "failed", "priority", "cpu_per_request_s"), nothing),
+        **dict.fromkeys(("late", "failed", "priority", "cpu_per_request_s", "cpu_cv", "overhead_s"), nothing),
         limit_cpu=cpu,
         min_cpu=low,
         max_cpu=high,
