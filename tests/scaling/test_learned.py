@@ -42,7 +42,7 @@ def test_a_copy_decides_as_the_shipped_one(tmp_path: Path, scenario: Callable[..
         ({"twin": "migration"}, "twin"),
         ({"observation_size": 12}, "observation_size"),
         ({"scenario": {}}, "scenario"),
-        ({"share_parameters": False}, "services"),
+        ({"share_parameters": False}, "network"),
         ({"colour": 1}, "colour"),
     ],
 )
