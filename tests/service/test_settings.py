@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+import structlog
 
 from edgewright.core.errors import InputError
 from edgewright.service.settings import DEFAULT_PORT, Settings, bind, read_settings
+from edgewright.service.up import log_to_stderr
 
 
 def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -65,3 +68,16 @@ def test_default_data_folder_is_the_users_state(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert Settings().data_dir == tmp_path / "edgewright"
     assert Settings().host == "127.0.0.1"
+
+
+def test_a_lost_terminal_stops_no_log_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop once ended because the stream it logged to had been closed."""
+    closed = io.StringIO()
+    closed.close()
+    before = structlog.get_config()
+    try:
+        log_to_stderr()
+        monkeypatch.setattr("sys.stderr", closed)
+        structlog.get_logger("edgewright.test").warning("nobody", reads="this")
+    finally:
+        structlog.configure(**before)

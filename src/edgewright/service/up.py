@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import signal
 import socket
@@ -84,6 +85,16 @@ def orchestrator(
     return Orchestrator(settings, _server(app), listener, address, runtime, first_key)
 
 
+class _Stderr:
+    """Writes lines to standard error; a terminal that has gone stops no loop."""
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print(message, file=sys.stderr, flush=True)
+
+    log = debug = info = warn = warning = error = err = fatal = failure = critical = exception = msg
+
+
 def log_to_stderr() -> None:
     """One line a record; tracebacks without local variables, which may hold keys."""
     structlog.configure(
@@ -93,7 +104,7 @@ def log_to_stderr() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=True,
     )
 
