@@ -12,7 +12,7 @@ from edgewright.scaling.twin import scaling_twin
 
 Algorithm = Literal["dqn", "ppo", "sarsa"]
 SLO_RESPONSE_MS = 50.0  # of the training scenarios
-RECOMMENDED_PRICE = 0.4  # in the reward, per core and second; chosen on the tuning scenarios
+RECOMMENDED_PRICE = 0.45  # in the reward, per core and second; chosen on the tuning scenarios
 
 # What the shipped policies were trained with.
 CONFIGS: dict[str, Any] = {
