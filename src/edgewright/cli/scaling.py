@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Vertical scaling of the services inside a slice.")
 
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-ScenarioFile = Annotated[Path | None, typer.Option("--scenario", help="Scenario file. Default: the demo.")]
+ScenarioFile = Annotated[Path | None, typer.Option("--scenario", help="Scenario file. Default: one of the package.")]
 
 
 @app.command("list")
@@ -209,8 +209,9 @@ def live(
 ) -> None:
     """Each policy on the same recorded arrivals against the real services of this host."""
     from edgewright.scaling.live_study import compare
+    from edgewright.scaling.tuning import folder
 
-    read, base = _scenario(scenario)
+    read, base = _scenario(scenario or folder() / "live.yaml")
     table = compare(
         read,
         base,

@@ -39,14 +39,14 @@ class LiveTable:
 
     def text(self) -> str:
         policies = list(dict.fromkeys(row["policy"] for row in self.rows))
-        lines = [f"{'policy':<14}" + "".join(f"{title:>18}" for title in SHOWN.values())]
+        lines = [f"{'policy':<14}" + "".join(f"{title:>24}" for title in SHOWN.values())]
         for policy in policies:
             runs = [row for row in self.rows if row["policy"] == policy]
             cells = []
             for name in SHOWN:
                 values = np.array([row[name] for row in runs])
                 cells.append(f"{values.mean():.4g} ({values.min():.3g}..{values.max():.3g})")
-            lines.append(f"{Path(policy).stem:<14}" + "".join(f"{cell:>18}" for cell in cells))
+            lines.append(f"{Path(policy).stem:<14}" + "".join(f"{cell:>24}" for cell in cells))
         return "\n".join([*lines, "mean (lowest..highest repetition)"])
 
 
