@@ -16,16 +16,8 @@ from edgewright.core.contracts import Twin
 from edgewright.scaling import events
 from edgewright.scaling.events import ServiceSimulation, SimulatedSlice
 from edgewright.scaling.model import MB, Scenario
-from edgewright.scaling.twin import (
-    PERIOD_S,
-    PERIODS,
-    ScalingTwin,
-    draw_requests,
-    params_of,
-    reference_reward,
-    scaling_twin,
-    serve,
-)
+from edgewright.scaling.serving import PERIOD_S, PERIODS, draw_requests, serve
+from edgewright.scaling.twin import ScalingTwin, params_of, reference_reward, scaling_twin
 
 from .conftest import make_scenario
 from .test_guard import seen_of
