@@ -60,11 +60,16 @@ def load_targets(scenario: Scenario, ports: Mapping[str, int], folder: Path) -> 
 
 
 def target(service: Service, port: int, load: dict[str, Any]) -> dict[str, Any]:
-    known = service.run is not None and any(LOCALIZATION in word for word in service.run.command)
+    """One target of the generator. A localization service is asked about the radio world its map is of (`--seed`)."""
+    command = service.run.command if service.run is not None else ()
+    known = any(LOCALIZATION in word for word in command)
+    request: dict[str, Any] = {"kind": "localization"} if known else {"kind": "plain"}
+    if known and "--seed" in command[:-1]:
+        request["seed"] = int(command[command.index("--seed") + 1])
     return {
         "name": service.name,
         "url": f"http://127.0.0.1:{port}/{'locate' if known else ''}",
-        "request": {"kind": "localization"} if known else {"kind": "plain"},
+        "request": request,
         "load": load,
     }
 
