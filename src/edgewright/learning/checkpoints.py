@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from edgewright import __version__
 from edgewright.core.errors import InputError
+from edgewright.core.files import replacing
 
 if TYPE_CHECKING:
     from edgewright.learning.training import Curve
@@ -64,7 +63,8 @@ def save(folder: Path, identity: dict[str, Any], tree: Any, curve: Curve) -> Non
     leaves |= {f"curve_{name}": np.asarray(value) for name, value in vars(curve).items()}
     folder.mkdir(parents=True, exist_ok=True)
     header = np.frombuffer(json.dumps(identity).encode(), np.uint8)
-    write_atomically(folder / _FILE, lambda file: np.savez(file, header=header, **leaves))
+    with replacing(folder / _FILE) as new:
+        np.savez(new, header=header, **leaves)
 
 
 def load(folder: Path, identity: dict[str, Any], like: Any) -> tuple[Any, Curve] | None:
@@ -105,21 +105,6 @@ def load(folder: Path, identity: dict[str, Any], like: Any) -> tuple[Any, Curve]
         best_step=told["best_step"],
     )
     return jax.tree.unflatten(structure, restored), curve
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write beside the file, flush to disk, then replace it: a reader sees the old or the new, never half."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _to_numpy(leaf: Any) -> Any:

@@ -13,8 +13,8 @@ import numpy as np
 from edgewright import __version__
 from edgewright.core.contracts import BoolArray, Box, FloatArray, TwinSpec
 from edgewright.core.errors import InputError
+from edgewright.core.files import replacing
 from edgewright.learning.card import BoxAction, Card, CurvePoint, DiscreteAction, Evaluated, Network, NetworkPart
-from edgewright.learning.checkpoints import write_atomically
 from edgewright.learning.config import Config, PpoConfig, as_dict
 
 
@@ -110,9 +110,10 @@ class Training:
         arrays = {name: leaf[at] for name, leaf in flatten(self.best if which == "best" else self.last)}
         card = self._card(at, which, dict(scenario or {}), action_values)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda file: np.savez(file, **arrays))
-        text = card.model_dump_json(indent=1).encode()
-        write_atomically(path.with_suffix(".json"), lambda file: file.write(text))
+        with replacing(path) as new:
+            np.savez(new, **arrays)
+        with replacing(path.with_suffix(".json")) as new:
+            new.write_text(card.model_dump_json(indent=1), encoding="utf-8")
         return path
 
     def _card(self, at: int, which: str, scenario: dict[str, Any], action_values: tuple[float, ...] | None) -> Card:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgewright.core.files import replacing
 from edgewright.studies.contract import Result
 
 _HEADER = "cell"
@@ -21,20 +19,6 @@ _SERIES = "series_"
 
 def cell_path(folder: Path, key: str) -> Path:
     return folder / f"{key}.npz"
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file to write that becomes `path` at the end: a reader meets the old or the new, whenever this is killed."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
-    os.close(handle)
-    try:
-        yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def save_cell(path: Path, result: Result, wall_s: float) -> None:

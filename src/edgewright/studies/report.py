@@ -15,8 +15,9 @@ import numpy as np
 
 from edgewright import __version__
 from edgewright.core.contracts import FloatArray
+from edgewright.core.files import replacing
 from edgewright.studies import figures, tables
-from edgewright.studies.cells import cell_path, load_cell, load_series, replacing
+from edgewright.studies.cells import cell_path, load_cell, load_series
 from edgewright.studies.contract import Cell
 from edgewright.studies.plan import Plan, Task
 from edgewright.studies.workers import Failure

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewright.core.errors import InputError
-from edgewright.studies.cells import cell_path, load_cell, replacing
+from edgewright.core.files import replacing
+from edgewright.studies.cells import cell_path, load_cell
 from edgewright.studies.plan import Task, make_plan
 from edgewright.studies.report import StudyResult, report
 from edgewright.studies.workers import Failure, Workplace, run_tasks
