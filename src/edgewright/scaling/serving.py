@@ -92,7 +92,8 @@ def serve(
     total, late, failed = jnp.zeros_like(start), jnp.zeros_like(start), jnp.zeros_like(start)
     for n in range(SLOTS):
         carried = work[n] + jnp.maximum(start - quota, idle_until[n] - PERIOD_S)  # left when its period ends
-        whole = jnp.maximum(jnp.ceil(carried / quota - 1e-4) - 1.0, 0.0)  # further periods before its last
+        ratio = carried / quota  # the tolerance is float32's: work that just fills a period must not need another
+        whole = jnp.maximum(jnp.ceil(ratio * (1.0 - 4e-6) - 1e-4) - 1.0, 0.0)  # further periods before its last
         later = (PERIOD_S - offset[n]) + whole * (PERIOD_S - quota) + carried
         response = jnp.where(carried > 1e-7, later, work[n] - offset[n] + jnp.maximum(start, idle_until[n]))
         response = jnp.where(n < count, response + overhead_s[:, None], 0.0)
