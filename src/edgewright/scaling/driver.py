@@ -14,7 +14,7 @@ from edgewright.core.contracts import FloatArray, Outcome
 from edgewright.drivers.host import HostError, Limits, ServiceHost, Usage
 from edgewright.drivers.response import ResponseSource, ResponseWindow, SourceError
 from edgewright.scaling.model import MB, Action, Scenario
-from edgewright.scaling.observation import Observation
+from edgewright.scaling.observation import Observation, declared
 
 SOURCE_TIMEOUT_S = 0.8  # a source that answers later than this is skipped for the interval
 _SILENT = ResponseWindow(0.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
@@ -124,15 +124,7 @@ def observation(
         response_p95_s=column(w.p95_s for w in window),
         late=column(w.late_fraction for w in window),
         failed=column(w.failed / max(w.requests, 1) for w in window),
-        priority=column(s.priority for s in services),
-        cpu_per_request_s=column(s.behaviour.typical_cpu_s for s in services),
-        cpu_cv=column(s.behaviour.cpu_cv for s in services),
-        overhead_s=column(s.behaviour.overhead_ms / 1e3 for s in services),
-        min_cpu=column(s.cpu.min for s in services),
-        max_cpu=column(s.cpu.max for s in services),
-        slice_cpu=np.float64(scenario.slice.cpu),
-        slo_response_s=np.float64(scenario.slo.response_s),
-        slo_late_allowed=np.float64(scenario.slo.late_allowed),
+        **declared(scenario),
         memory_bytes=column(u.memory_bytes for u in now),
         memory_limit_bytes=column(
             u.limits.memory_bytes if u.limits.memory_bytes is not None else s.memory.max_mb * MB

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgewright.core.contracts import FloatArray
 from edgewright.core.workload import arrivals, rates
 from edgewright.scaling.model import MB, Action, Behaviour, Scenario
-from edgewright.scaling.observation import Observation
+from edgewright.scaling.observation import Observation, declared
 
 CFS_PERIOD_S = 0.01
 _EPS = 1e-12
@@ -271,7 +271,7 @@ def observation(
     memory_limit_bytes: FloatArray | None = None,
 ) -> Observation:
     """What one interval looked like from outside."""
-    slo, services = scenario.slo, scenario.services
+    slo = scenario.slo
 
     def column(values: Any) -> FloatArray:
         return np.array(list(values), dtype=np.float64)
@@ -286,15 +286,7 @@ def observation(
         response_p95_s=column(np.quantile(s.responses_s, 0.95) if s.responses_s.size else 0.0 for s in served),
         late=column((s.responses_s > slo.response_s).mean() if s.responses_s.size else 0.0 for s in served),
         failed=column(s.failed / max(s.responses_s.size, 1) for s in served),
-        priority=column(s.priority for s in services),
-        cpu_per_request_s=column(s.behaviour.typical_cpu_s for s in services),
-        cpu_cv=column(s.behaviour.cpu_cv for s in services),
-        overhead_s=column(s.behaviour.overhead_ms / 1e3 for s in services),
-        min_cpu=column(s.cpu.min for s in services),
-        max_cpu=column(s.cpu.max for s in services),
-        slice_cpu=np.float64(scenario.slice.cpu),
-        slo_response_s=np.float64(slo.response_s),
-        slo_late_allowed=np.float64(slo.late_allowed),
+        **declared(scenario),
         memory_bytes=column(s.memory_bytes for s in served),
         memory_limit_bytes=memory_limit_bytes,
         oom_kills=column(s.oom_kills for s in served),

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from edgewright.core.contracts import Array
+from edgewright.scaling.model import Scenario
 
 HISTORY = 6  # frames, one a second, as in the reference
 FRAME_SIZE = {"reference": 7, "slo": 15}
@@ -44,6 +47,23 @@ class Observation:
     memory_bytes: Array | None = None
     memory_limit_bytes: Array | None = None
     oom_kills: Array | None = None  # since the last interval
+
+
+def declared(scenario: Scenario) -> dict[str, Any]:
+    """The fields of an Observation that the scenario says and no interval changes, float64."""
+    services = scenario.services
+    columns = {
+        "priority": [s.priority for s in services],
+        "cpu_per_request_s": [s.behaviour.typical_cpu_s for s in services],
+        "cpu_cv": [s.behaviour.cpu_cv for s in services],
+        "overhead_s": [s.behaviour.overhead_ms / 1e3 for s in services],
+        "min_cpu": [s.cpu.min for s in services],
+        "max_cpu": [s.cpu.max for s in services],
+        "slice_cpu": scenario.slice.cpu,
+        "slo_response_s": scenario.slo.response_s,
+        "slo_late_allowed": scenario.slo.late_allowed,
+    }
+    return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
 
 
 def frame(xp: Any, seen: Observation, features: Features, price: float | Array = 0.0) -> Array:
