@@ -10,7 +10,7 @@ import pytest
 from edgewright.core.errors import InputError
 from edgewright.core.workload import arrivals
 from edgewright.scaling.calibration import Measured, fit, simulate
-from edgewright.scaling.comparison import against, as_text
+from edgewright.scaling.comparison import against, as_text, at_equal_cost
 from edgewright.scaling.evaluation import Rollout, measure, rollout
 from edgewright.scaling.memory_study import in_twin
 from edgewright.scaling.model import Behaviour, Scenario, read_scenario
@@ -84,6 +84,18 @@ def test_comparison_pairs_seeds() -> None:
     assert "fewer late" in as_text([row])
     values["ppo", "step", "reserved_cpu_s"] = base * 1.02
     assert not against(values, ["ppo"])[0]["beats"]
+
+
+def test_late_requests_at_equal_cost_lie_between_the_prices() -> None:
+    values = {}
+    for method, cpu, late in (("curves", 100, 2.0), ("curves-8", 110, 1.0), ("hpa", 105, 4.0), ("vpa", 150, 1.0)):
+        values[method, "step", "reserved_cpu_s"] = np.full(20, float(cpu))
+        values[method, "step", "late_percent"] = np.full(20, late)
+    (row,) = at_equal_cost(values, "curves")  # nothing is known at the CPU of vpa
+    assert row["baseline"] == "hpa"
+    assert row["ratio"] == pytest.approx(2**0.5 / 4)
+    assert row["low"] == pytest.approx(row["high"])
+    assert "0.35" in as_text([], [row])
 
 
 def test_calibration_recovers_a_known_service() -> None:

@@ -28,16 +28,21 @@ def list_policies(as_json: Json = False) -> None:
     """Policies, scenarios of the package, and what shipped policies were trained on."""
     from importlib.resources import files
 
-    from edgewright.learning.inference import load_network
+    from edgewright.core.documents import read
+    from edgewright.learning.card import Card
+    from edgewright.scaling.curves import CurvesCard
     from edgewright.scaling.policies import POLICIES
-    from edgewright.scaling.policies.learned import shipped
+    from edgewright.scaling.policies.learned import SHIPPED, shipped
 
     scenarios = sorted(p.name for p in (files("edgewright.scaling") / "scenarios").iterdir() if p.name != "replay.csv")
     policies = []
     for name in POLICIES:
         row: dict[str, Any] = {"name": name, "kind": "rule"}
-        if name in ("dqn", "ppo"):
-            card = load_network(shipped(name)).card
+        if name == "curves":
+            curves = read(CurvesCard, shipped(name).with_suffix(".json"))
+            row = {"name": name, "kind": "learned", "steps": curves.states, "config": curves.model_dump()}
+        elif name in SHIPPED:
+            card = read(Card, shipped(name).with_suffix(".json"))
             row = {"name": name, "kind": "learned", "steps": card.steps, "config": card.config, "notes": card.scenario}
         policies.append(row)
     if as_json:
@@ -51,8 +56,8 @@ def list_policies(as_json: Json = False) -> None:
 
 @app.command()
 def train(
-    algorithm: Annotated[str, typer.Option(help="ppo, dqn or sarsa.")] = "ppo",
-    steps: Annotated[int, typer.Option(help="Environment steps of each seed.")] = 4_000_000,
+    algorithm: Annotated[str, typer.Option(help="curves, ppo, dqn or sarsa.")] = "curves",
+    steps: Annotated[int, typer.Option(help="Environment steps of each seed; for curves, states.")] = 2_400_000,
     seeds: Annotated[int, typer.Option(help="Policies trained side by side; the best is exported.")] = 1,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
     services: Annotated[int, typer.Option(help="Services in the training scenarios.")] = 3,
@@ -67,6 +72,11 @@ def train(
         raise InputError("--reward", reward, "slo or reference")
     if seeds < 1:
         raise InputError("--seeds", seeds, "a whole number >= 1")
+    if algorithm == "curves":
+        if seeds > 1 or reward != "slo" or checkpoint is not None:
+            raise InputError("--algorithm", algorithm, "no --seeds, --reward or --checkpoint beside it")
+        _train_curves(steps, seed, out)
+        return
     trained = train_policy(
         algorithm,
         steps=steps,
@@ -78,6 +88,19 @@ def train(
     path = export_policy(trained, out, "slo" if reward == "slo" else "reference")
     best = trained.curve.best.max()
     typer.echo(f"{path}: {algorithm}, best evaluation return {best:.2f}, {trained.wall_s:.0f} s")
+    typer.echo(f"run it: edgewright scaling evaluate --policy {path}, or name the file as a loop's policy")
+
+
+def _train_curves(states: int, seed: int, out: Path) -> None:
+    from rich.progress import Progress
+
+    from edgewright.scaling.curve_training import train_curves
+
+    with Progress() as bar:
+        shown = bar.add_task("states, curves, fit", total=1.0)
+        trained = train_curves(states, seed=seed, on_progress=lambda share: bar.update(shown, completed=share))
+    path = trained.export(out)
+    typer.echo(f"{path}: {trained.card.states:,} states, regret {trained.card.regret:.3f} per service and second")
     typer.echo(f"run it: edgewright scaling evaluate --policy {path}, or name the file as a loop's policy")
 
 
@@ -95,7 +118,8 @@ def evaluate(
     import yaml
 
     from edgewright.cli.study import run_and_show
-    from edgewright.scaling.comparison import against, as_text, read_results
+    from edgewright.scaling.comparison import against, as_text, at_equal_cost, read_results
+    from edgewright.scaling.policies.learned import SHIPPED
     from edgewright.scaling.tuning import folder
 
     study = yaml.safe_load((folder() / "evaluation.yaml").read_text(encoding="utf-8"))
@@ -106,16 +130,18 @@ def evaluate(
     file = out / "evaluation.yaml"
     file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
     result = run_and_show(file, out, jobs, as_json)
-    learned = ["dqn", "ppo", *(path.stem for path in policy or ())]
-    comparison = against(read_results(result.folder), learned)
-    (out / "comparison.json").write_text(json.dumps(comparison, indent=1), encoding="utf-8")
+    learned = [*SHIPPED, *(path.stem for path in policy or ())]
+    values = read_results(result.folder)
+    comparison, equal_cost = against(values, learned), at_equal_cost(values, "curves")
+    told = {"policies": comparison, "curves_at_equal_cost": equal_cost}
+    (out / "comparison.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
     if not as_json:
-        typer.echo(as_text(comparison))
+        typer.echo(as_text(comparison, equal_cost))
 
 
 @app.command()
 def tune(
-    policies: Annotated[str, typer.Option(help="Names, with commas.")] = "threshold,hpa,vpa,model,dqn,ppo",
+    policies: Annotated[str, typer.Option(help="Names, with commas.")] = "threshold,hpa,vpa,model,curves,dqn,ppo",
     trials: Annotated[int, typer.Option(help="Draws of the parameters of each policy.")] = 60,
     seed: int = 0,
     jobs: Annotated[int | None, typer.Option(help="Processes. Default: one a core.")] = None,
@@ -199,7 +225,9 @@ def calibrate(
 
 @app.command()
 def live(
-    policies: Annotated[str, typer.Option(help="Names or exported files, with commas.")] = "threshold,hpa,dqn,ppo",
+    policies: Annotated[
+        str, typer.Option(help="Names or exported files, with commas.")
+    ] = "threshold,hpa,model,curves,dqn,ppo",
     scenario: ScenarioFile = None,
     seconds: Annotated[int, typer.Option(help="Length of one run.")] = 120,
     repetitions: Annotated[int, typer.Option(help="Runs of each policy, in alternating order.")] = 3,
@@ -207,9 +235,9 @@ def live(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/scaling-live"),
     as_json: Json = False,
 ) -> None:
-    """Each policy on the same recorded arrivals against the real services of this host."""
+    """Each policy, tuned as for `evaluate`, on the same recorded arrivals against the real services of this host."""
     from edgewright.scaling.live_study import compare
-    from edgewright.scaling.tuning import folder
+    from edgewright.scaling.tuning import folder, tuned
 
     read, base = _scenario(scenario or folder() / "live.yaml")
     table = compare(
@@ -220,6 +248,7 @@ def live(
         repetitions=repetitions,
         seed=seed,
         out=out,
+        parameters=tuned(),
         say=lambda text: _say(as_json, text),
     )
     typer.echo(json.dumps(table.rows, indent=1) if as_json else table.text())

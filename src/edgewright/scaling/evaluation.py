@@ -22,7 +22,7 @@ from edgewright.scaling.events import SimulatedSlice
 from edgewright.scaling.model import Scenario
 from edgewright.scaling.observation import Observation
 from edgewright.scaling.policies import make_policy
-from edgewright.scaling.policies.learned import shipped
+from edgewright.scaling.policies.learned import SHIPPED, shipped
 from edgewright.studies.contract import Cell, Metric, Result, ScenarioSource
 
 
@@ -156,7 +156,7 @@ class ScalingStudy:
     def version(self) -> str:
         """Changes with the measures, and with the shipped policies that a method's name stands for."""
         weights = hashlib.sha256()
-        for name in ("dqn", "ppo"):
+        for name in SHIPPED:
             weights.update(shipped(name).read_bytes())
             weights.update(shipped(name).with_suffix(".json").read_bytes())
         return f"1-{weights.hexdigest()[:16]}"

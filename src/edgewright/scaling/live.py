@@ -129,10 +129,11 @@ def run_policy(
     times_s: Mapping[str, FloatArray],
     seconds: int,
     on_tick: Callable[[int], None] | None = None,
+    **parameters: float,
 ) -> Rollout:
     """Drive the running services by a policy over `seconds`, under requests at these times."""
     scenario = live.scenario
-    controller = Controller(scenario, make_policy(policy, scenario))
+    controller = Controller(scenario, make_policy(policy, scenario, **parameters))
     live.limit({s.name: s.cpu.initial for s in scenario.services})
     time.sleep(SETTLE_S)
     port = free_port()

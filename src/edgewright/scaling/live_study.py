@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,20 @@ def compare(
     repetitions: int,
     seed: int,
     out: Path,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> LiveTable:
-    """Run every policy `repetitions` times; the order turns around every repetition. Writes runs.json and figures."""
+    """Run every policy `repetitions` times; the order turns around every repetition. Writes runs.json and figures.
+
+    parameters: of each policy that is not to have its own defaults.
+    """
+    given = parameters or {}
     if repetitions < 1 or seconds < scenario.slo.window_s:
         raise InputError("seconds, repetitions", (seconds, repetitions), f">= {scenario.slo.window_s} and >= 1")
     for policy in policies:
-        make_policy(policy, scenario)  # a policy that does not fit is refused before anything starts
+        make_policy(
+            policy, scenario, **given.get(policy, {})
+        )  # a policy that does not fit is refused before anything starts
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     cells: list[Cell] = []
@@ -75,7 +82,7 @@ def compare(
             order = list(policies) if repetition % 2 == 0 else list(policies)[::-1]
             for policy in order:
                 say(f"repetition {repetition + 1} of {repetitions}: {policy}, {seconds} s")
-                done = run_policy(live, policy, times, seconds)
+                done = run_policy(live, policy, times, seconds, **given.get(policy, {}))
                 measures = measure(scenario, done)
                 rows.append({"policy": policy, "repetition": repetition, **measures})
                 say(f"  mean {measures['response_mean_ms']:.1f} ms, late {measures['late_percent']:.2f} %")

@@ -104,9 +104,9 @@ def push(xp: Any, history: Array, newest: Array) -> Array:
     return xp.concatenate([history[:, 1:], newest[:, None]], axis=1)
 
 
-def first_history(xp: Any, newest: Array) -> Array:
+def first_history(xp: Any, newest: Array, frames: int = HISTORY) -> Array:
     """History at the start: the first frame repeated, float[A, H, F]."""
-    return xp.repeat(newest[:, None], HISTORY, axis=1)
+    return xp.repeat(newest[:, None], frames, axis=1)
 
 
 def flatten(history: Array) -> Array:

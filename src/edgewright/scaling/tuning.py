@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgewright.core.errors import InputError
 from edgewright.scaling.evaluation import measure, rollout
 from edgewright.scaling.model import read_scenario
+from edgewright.studies.model import read_study
 
 SCENARIOS = ("tuning-a", "tuning-b", "tuning-c", "tuning-d")
 SEEDS = (1000, 1001, 1002)
@@ -44,6 +46,7 @@ SPACES: dict[str, dict[str, Range]] = {
     "hpa": {"target": Range(0.3, 0.85), "tolerance": Range(0.0, 0.2), "window_s": Range(1, 60, True)},
     "vpa": {"percentile": Range(0.5, 0.99), "margin": Range(0.0, 1.5), "half_life_s": Range(1, 120, True)},
     "model": {"late": Range(0.003, 0.3, True), "smoothing": Range(0.1, 1.0), "drain_s": Range(0.2, 4, True)},
+    "curves": {"price": Range(4, 40, True)},
     "dqn": {"price": Range(0.03, 1.0, True)},
     "ppo": {"price": Range(0.03, 1.0, True)},
     "oracle": {"price": Range(2, 60, True)},
@@ -62,6 +65,12 @@ class Trial:
 def folder() -> Path:
     """Where the scenarios of the package are."""
     return Path(str(files("edgewright.scaling") / "scenarios"))
+
+
+def tuned() -> dict[str, dict[str, Any]]:
+    """Parameters of the policies as the package's evaluation sets them, found by `search`."""
+    methods = read_study(folder() / "evaluation.yaml").methods
+    return {m.name: dict(m.parameters) for m in methods if m.policy is None}
 
 
 def search(

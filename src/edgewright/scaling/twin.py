@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from edgewright.core.contracts import Array, TwinSpec
+from edgewright.core.errors import InputError
 from edgewright.scaling.actions import SMOOTHING, ActionMap, Kind, bound
 from edgewright.scaling.model import TYPICAL_RATE_HZ, Scenario
 from edgewright.scaling.observation import (
@@ -67,7 +68,7 @@ class ScalingState(NamedTuple):
     rate_hz: Array  # [A] arrivals per second, smoothed
     response_mean_s: Array  # [A] of the last step
     late: Array  # [A] of the last step
-    history: Array  # [A, HISTORY, F]
+    history: Array  # [A, H, F]
     step: Array  # []
 
 
@@ -80,6 +81,7 @@ class ScalingTwin:
     features: Features
     reward: Reward
     draw_params: Callable[[Array], ScalingParams]
+    history: int = HISTORY  # frames an agent sees
 
     def sample(self, key: Array) -> ScalingParams:
         return self.draw_params(key)
@@ -88,22 +90,30 @@ class ScalingTwin:
         zero = jnp.zeros_like(params.initial_cpu)
         rate = params.rate_hz[:, 0]
         state = ScalingState(
-            zero, params.initial_cpu, zero, zero, rate, zero, zero, jnp.zeros((zero.size, HISTORY, 1)), jnp.int32(0)
+            zero,
+            params.initial_cpu,
+            zero,
+            zero,
+            rate,
+            zero,
+            zero,
+            jnp.zeros((zero.size, self.history, 1)),
+            jnp.int32(0),
         )
-        _, seen = self._advance(key, state, params.initial_cpu, params)
-        history = first_history(jnp, frame(jnp, seen[1], self.features, params.price))
+        _, seen = self.advance(key, state, params.initial_cpu, params)
+        history = first_history(jnp, frame(jnp, seen[1], self.features, params.price), self.history)
         return seen[0]._replace(history=history, step=jnp.int32(0)), flatten(history)
 
     def mask(self, state: ScalingState, params: ScalingParams) -> Array:
-        return self.actions.mask(jnp, _last_seen(state, params))
+        return self.actions.mask(jnp, last_seen(state, params))
 
     def step(
         self, key: Array, state: ScalingState, action: Array, params: ScalingParams
     ) -> tuple[ScalingState, Array, Array, Array, Array, Mapping[str, Array]]:
-        last = _last_seen(state, params)
+        last = last_seen(state, params)
         wanted = self.actions.limits(jnp, action, last, state.rate_hz)
         limit = bound(jnp, wanted, last)
-        served, (after, seen) = self._advance(key, state, limit, params)
+        served, (after, seen) = self.advance(key, state, limit, params)
         reward = self._reward(served, seen, last, params)
         history = push(jnp, state.history, frame(jnp, seen, self.features, params.price))
         after = after._replace(history=history, step=state.step + 1)
@@ -118,7 +128,7 @@ class ScalingTwin:
         truncated = after.step >= self.spec.horizon
         return after, flatten(history), reward, jnp.bool_(False), truncated, info
 
-    def _advance(
+    def advance(
         self, key: Array, state: ScalingState, limit: Array, params: ScalingParams
     ) -> tuple[Served, tuple[ScalingState, Observation]]:
         request_key, crash_key = jax.random.split(key)
@@ -163,7 +173,7 @@ class ScalingTwin:
             state.history,
             state.step,
         )
-        seen = _last_seen(after, params)
+        seen = last_seen(after, params)
         return served, (
             after,
             Observation(
@@ -189,7 +199,7 @@ def reference_reward(seen: Observation, last: Observation) -> Array:
     return 0.5 * utilization + shared
 
 
-LATE_WEIGHT, RESPONSE_WEIGHT, CHURN_WEIGHT = 1.0, 0.02, 0.02
+LATE_WEIGHT, RESPONSE_WEIGHT = 1.0, 0.02
 RATE_SCALE_HZ = 60.0  # requests late per second that count one
 
 
@@ -203,11 +213,11 @@ def slo_reward(served: Served, seen: Observation, last: Observation, params: Sca
         LATE_WEIGHT * jnp.minimum(served.late, seen.arrived_hz) / RATE_SCALE_HZ
         + RESPONSE_WEIGHT * requests * jnp.minimum(seen.response_mean_s / seen.slo_response_s, 20.0)
     )
-    own = own - params.price * seen.limit_cpu - CHURN_WEIGHT * jnp.abs(seen.limit_cpu - last.limit_cpu)
+    own = own - params.price * seen.limit_cpu
     return 0.5 * (own + own.mean())
 
 
-def _last_seen(state: ScalingState, params: ScalingParams) -> Observation:
+def last_seen(state: ScalingState, params: ScalingParams) -> Observation:
     """The part of the observation that actions and the guard need."""
     zero = jnp.zeros_like(state.limit_cpu)
     return Observation(
@@ -283,11 +293,12 @@ def draw_training_params(key: Array, services: int, horizon: int, price: tuple[f
         at, width = uniform(a, 0.0, horizon * 1.3)[:, None], uniform(a, 0.5, 20.0)[:, None]
         to = uniform(a, 0.4, 2.0)[:, None]
         level = level * jnp.where(
-            jax.random.bernoulli(next(k), 0.5, a)[:, None], to ** jnp.clip((t - at) / width, 0, 1), 1.0
+            jax.random.bernoulli(next(k), 0.3, a)[:, None], to ** jnp.clip((t - at) / width, 0, 1), 1.0
         )
     swing = uniform(a, 0.0, 0.7)[:, None] * jax.random.bernoulli(next(k), 0.4, a)[:, None]
     level = level * (1 + swing * jnp.sin(2 * jnp.pi * (t / uniform(a, 60, 400)[:, None] + uniform(a, 0, 1)[:, None])))
-    spikes = jax.random.bernoulli(next(k), uniform(a, 0.0, 0.06)[:, None], (services, horizon)).astype(jnp.float32)
+    bursty = uniform(a, 0.0, 0.03)[:, None] * jax.random.bernoulli(next(k), 0.5, a)[:, None]
+    spikes = jax.random.bernoulli(next(k), bursty, (services, horizon)).astype(jnp.float32)
     length = 5
     burst = jnp.stack([jnp.roll(spikes, n, axis=1) for n in range(length)]).max(axis=0)
     level = level * (1 + burst * uniform(a, 0.2, 1.5)[:, None])
@@ -327,16 +338,22 @@ def scaling_twin(
     features: Features = "slo",
     reward: Reward = "slo",
     horizon: int = 120,
+    history: int = HISTORY,
     price: tuple[float, float] = (0.08, 0.8),
 ) -> ScalingTwin:
-    """The twin for learners. `kind="reference", features="reference", reward="reference"` is the published task."""
+    """The twin for learners. `kind="reference", features="reference", reward="reference"` is the published task.
+
+    history: frames an agent sees, one a second. price: range of what a reserved core costs in the SLO reward.
+    """
+    if history < 1:
+        raise InputError("history", history, "a whole number of frames >= 1")
     actions = ActionMap(kind, action == "discrete")
     spec = TwinSpec(
         name="scaling",
         agents=tuple(f"service_{n}" for n in range(services)),
-        observation_size=HISTORY * FRAME_SIZE[features],
+        observation_size=history * FRAME_SIZE[features],
         action=actions.spec,
         horizon=horizon,
     )
     draw = partial(draw_training_params, services=services, horizon=horizon, price=price)
-    return ScalingTwin(spec, actions, features, reward, draw)
+    return ScalingTwin(spec, actions, features, reward, draw, history)

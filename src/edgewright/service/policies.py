@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any
 
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
@@ -16,6 +16,7 @@ TITLES = {
     "hpa": ("Kubernetes HPA's rule", "rule"),
     "vpa": ("Kubernetes VPA's rule", "rule"),
     "model": ("Queueing model", "model"),
+    "curves": ("Learned: cost curves", "learned"),
     "dqn": ("Learned: DQN", "learned"),
     "ppo": ("Learned: PPO", "learned"),
 }
@@ -45,9 +46,17 @@ def _described(name: str) -> str:
 
 def _trained(name: str) -> str:
     from edgewright.learning.card import Card
+    from edgewright.scaling.curves import CurvesCard
     from edgewright.scaling.policies.learned import shipped
 
-    card = read(Card, shipped(cast(Literal["dqn", "ppo"], name)).with_suffix(".json"))
+    file = shipped(name).with_suffix(".json")
+    if name == "curves":
+        curves = read(CurvesCard, file)
+        return (
+            f"Late requests and CPU of each limit, learned from {curves.states:,} states of the scaling twin, seed "
+            f"{curves.seed}; takes the cheapest"
+        )
+    card = read(Card, file)
     text = f"{card.algorithm.upper()}, trained on the {card.twin} twin for {card.steps:,} steps, seed {card.seed}"
     if card.evaluation is not None:
         text += f"; mean return {card.evaluation.mean_return:.3g} over {card.evaluation.episodes} unseen episodes"

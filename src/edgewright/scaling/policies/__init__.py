@@ -17,6 +17,7 @@ POLICIES = {
     "hpa": "edgewright.scaling.policies.hpa:hpa",
     "vpa": "edgewright.scaling.policies.vpa:vpa",
     "model": "edgewright.scaling.policies.model_based:model_based",
+    "curves": "edgewright.scaling.policies.learned:curves",
     "dqn": "edgewright.scaling.policies.learned:dqn",
     "ppo": "edgewright.scaling.policies.learned:ppo",
 }

@@ -1,4 +1,4 @@
-"""Policies trained on the twin, run with numpy alone from an exported file."""
+"""Policies trained on the twin, run with numpy alone from an exported file; see `curves.py` for cost curves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from edgewright.scaling.actions import SMOOTHING, ActionMap, Kind
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import (
     FRAME_SIZE,
-    HISTORY,
     Features,
     Observation,
     first_history,
@@ -23,6 +22,10 @@ from edgewright.scaling.observation import (
     frame,
     push,
 )
+from edgewright.scaling.policies.curves import CostCurves
+
+SHIPPED = ("curves", "dqn", "ppo")
+CURVES_FORMAT = "edgewright.curves/"
 
 
 class Learned:
@@ -40,9 +43,10 @@ class Learned:
             raise InputError(
                 "scenario", notes, "the features and the kind of actions it was trained with", source=source
             )
-        size = HISTORY * FRAME_SIZE[self.features]
-        if card.observation_size != size:
-            raise InputError("observation_size", card.observation_size, f"{size}", source=source)
+        size = FRAME_SIZE[self.features]
+        self.frames, rest = divmod(card.observation_size, size)
+        if self.frames < 1 or rest:
+            raise InputError("observation_size", card.observation_size, f"a multiple of {size}", source=source)
         if not card.share_parameters and len(card.agents) != len(scenario.services):
             allowed = f"{len(card.agents)} services, as trained"
             raise InputError("services", len(scenario.services), allowed, source=source)
@@ -67,7 +71,7 @@ class Learned:
         newest = frame(np, observation, self.features, self.price)
         rate = np.asarray(observation.arrived_hz)
         if memory is None:
-            inner, history = None, first_history(np, newest)
+            inner, history = None, first_history(np, newest, self.frames)
         else:
             inner, history, old = memory
             history = push(np, history, newest)
@@ -95,14 +99,21 @@ class Learned:
         return tuple(reasons)
 
 
-def from_file(scenario: Scenario, path: Path, price: float | None = None) -> Learned:
-    """`price` of a core in the reward that the policy obeys; None: the one its card recommends."""
+def from_file(scenario: Scenario, path: Path, price: float | None = None) -> Learned | CostCurves:
+    """`price` of a core that the policy obeys (in its own unit, see its card); None: the one its card recommends."""
+    card = path.with_suffix(".json")
+    if card.exists() and CURVES_FORMAT in card.read_text(encoding="utf-8", errors="replace"):
+        return CostCurves(scenario, path, price)
     return Learned(scenario, path, price)
 
 
 def shipped(algorithm: str) -> Path:
     """The file of a policy that comes with the package."""
     return Path(str(files("edgewright.scaling.policies") / "trained" / f"{algorithm}.npz"))
+
+
+def curves(scenario: Scenario, price: float | None = None) -> CostCurves:
+    return CostCurves(scenario, shipped("curves"), price)
 
 
 def dqn(scenario: Scenario, price: float | None = None) -> Learned:
