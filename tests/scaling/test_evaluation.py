@@ -91,10 +91,12 @@ def test_late_requests_at_equal_cost_lie_between_the_prices() -> None:
     for method, cpu, late in (("curves", 100, 2.0), ("curves-8", 110, 1.0), ("hpa", 105, 4.0), ("vpa", 150, 1.0)):
         values[method, "step", "reserved_cpu_s"] = np.full(20, float(cpu))
         values[method, "step", "late_percent"] = np.full(20, late)
+        values[method, "step", "response_mean_ms"] = np.full(20, 10 * late)
     (row,) = at_equal_cost(values, "curves")  # nothing is known at the CPU of vpa
     assert row["baseline"] == "hpa"
-    assert row["ratio"] == pytest.approx(2**0.5 / 4)
-    assert row["low"] == pytest.approx(row["high"])
+    for measure_name in ("late_percent", "response_mean_ms"):
+        assert row[measure_name]["ratio"] == pytest.approx(2**0.5 / 4)
+        assert row[measure_name]["low"] == pytest.approx(row[measure_name]["high"])
     assert "0.35" in as_text([], [row])
 
 

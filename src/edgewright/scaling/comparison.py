@@ -52,40 +52,38 @@ def against(values: Mapping[tuple[str, str, str], FloatArray], learned: Sequence
 
 
 def at_equal_cost(values: Mapping[tuple[str, str, str], FloatArray], policy: str) -> list[dict[str, Any]]:
-    """Late requests of a policy at each baseline's own CPU: ratio to the baseline's, per profile.
+    """A policy at each baseline's own CPU: ratios to the baseline's late requests and mean response, per profile.
 
-    The policy ran under several prices (methods `policy` and `policy-...`); between them, the logarithm of its late
-    requests is linear in the CPU reserved. Intervals: 95 %, bootstrap over seeds. No row where the baseline's CPU
-    lies outside what the prices span.
+    The policy ran under several prices (methods `policy` and `policy-...`); between them the logarithm of a measure is
+    linear in the CPU reserved. Intervals: 95 %, bootstrap over seeds. No row where the baseline's CPU lies outside
+    what the prices span.
     """
     methods = list(dict.fromkeys(method for method, _, _ in values))
     sweep = [name for name in methods if name == policy or name.startswith(f"{policy}-")]
     rows = []
     for theirs in (name for name in BASELINES if name in methods):
         for scenario in dict.fromkeys(scenario for _, scenario, _ in values):
+            count = len(values[theirs, scenario, "reserved_cpu_s"])
+            draws = np.vstack([np.arange(count), np.random.default_rng(0).integers(0, count, (1000, count))])
 
-            def ratio(seeds: Any, theirs: str = theirs, scenario: str = scenario) -> float:
-                def mean_of(method: str, measure: str) -> float:
-                    return float(values[method, scenario, measure][seeds].mean())
+            def means(method: str, measure: str, scenario: str = scenario, draws: Any = draws) -> FloatArray:
+                found: FloatArray = values[method, scenario, measure][draws].mean(axis=1)
+                return found
 
-                points = sorted((mean_of(m, "reserved_cpu_s"), mean_of(m, "late_percent")) for m in sweep)
-                cpu, late = np.array(points).T
-                at = mean_of(theirs, "reserved_cpu_s")
-                if not cpu[0] <= at <= cpu[-1]:
-                    return float("nan")
-                ours = np.exp(np.interp(at, cpu, np.log(np.maximum(late, 1e-6))))
-                return float(ours / max(mean_of(theirs, "late_percent"), 1e-6))
-
-            count = len(values[theirs, scenario, "late_percent"])
-            value = ratio(np.arange(count))
-            if np.isnan(value):
+            cpu = np.stack([means(name, "reserved_cpu_s") for name in sweep])
+            at = means(theirs, "reserved_cpu_s")
+            if not cpu[:, 0].min() <= at[0] <= cpu[:, 0].max():
                 continue
-            rng = np.random.default_rng(0)
-            drawn = [ratio(rng.integers(0, count, count)) for _ in range(1000)]
-            low, high = np.nanquantile(drawn, (0.025, 0.975))
-            rows.append(
-                {"baseline": theirs, "scenario": scenario, "ratio": value, "low": float(low), "high": float(high)}
-            )
+            row: dict[str, Any] = {"baseline": theirs, "scenario": scenario}
+            for measure in ("late_percent", "response_mean_ms"):
+                known = np.log(np.maximum(np.stack([means(name, measure) for name in sweep]), 1e-6))
+                order = cpu.argsort(axis=0)
+                x, y = np.take_along_axis(cpu, order, 0), np.take_along_axis(known, order, 0)
+                ours = np.exp([np.interp(at[n], x[:, n], y[:, n]) for n in range(len(draws))])
+                ratio = ours / np.maximum(means(theirs, measure), 1e-6)
+                low, high = np.quantile(ratio[1:], (0.025, 0.975))
+                row[measure] = {"ratio": float(ratio[0]), "low": float(low), "high": float(high)}
+            rows.append(row)
     return rows
 
 
@@ -100,8 +98,11 @@ def as_text(rows: Sequence[Mapping[str, Any]], equal_cost: Sequence[Mapping[str,
         verdict = "fewer late, no more CPU" if row["beats"] else ""
         lines.append(f"{row['policy']:>6} / {row['baseline']:<10} {row['scenario']:<12} {shown}  {verdict}")
     if equal_cost:
-        lines.append("late requests of the cost curves at the baseline's own CPU: ratio [95 % interval]")
+        lines.append("the cost curves at the baseline's own CPU: ratio [95 % interval]")
     for row in equal_cost:
-        shown = f"{row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-        lines.append(f"{'curves':>6} / {row['baseline']:<10} {row['scenario']:<12} late {shown}")
+        shown = "  ".join(
+            f"{title} {row[m]['ratio']:.2f} [{row[m]['low']:.2f}, {row[m]['high']:.2f}]"
+            for m, title in (("response_mean_ms", "response"), ("late_percent", "late"))
+        )
+        lines.append(f"{'curves':>6} / {row['baseline']:<10} {row['scenario']:<12} {shown}")
     return "\n".join(lines)

@@ -144,7 +144,7 @@ class Control(Part):
     interval_s: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
     start_after_s: NonNegative = 0.0
     """Limits stay at their initial values until then (the document's test: 25)."""
-    policy: str = "ppo"
+    policy: str = "curves"
     memory_policy: Literal["fixed", "percentile"] = "percentile"
     hold_when_late: bool = True
     """The guard refuses to lower the limit of a service that misses its SLO."""
