@@ -170,9 +170,9 @@ class ScalingStudy:
         return Result(measure(read, done), series(read, done))
 
     def figures(self, cells: Sequence[Cell], folder: Path) -> list[Path]:
-        from edgewright.scaling.figures import over_time
+        from edgewright.scaling.figures import over_time, prices
 
-        return over_time(cells, folder)
+        return [*over_time(cells, folder), *prices(cells, folder)]
 
 
 STUDY = ScalingStudy()

@@ -1,4 +1,5 @@
-"""Policies over time, as in NANCY D4.2, Figures 26 (response), 27 (utilisation) and 28-30 (limits and usage)."""
+"""Policies over time, as in NANCY D4.2, Figures 26 (response), 27 (utilisation) and 28-30 (limits and usage), and what
+fewer late requests cost."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ import numpy as np
 from edgewright.studies.contract import Cell
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+SWEEP = "curves-"  # methods that are `curves` at another price
 
 
 def over_time(cells: Sequence[Cell], folder: Path) -> list[Path]:
@@ -22,12 +25,45 @@ def over_time(cells: Sequence[Cell], folder: Path) -> list[Path]:
     scenarios = list(dict.fromkeys(cell.scenario for cell in cells))
     for scenario in scenarios:
         by_method: dict[str, list[Mapping[str, Any]]] = {}
-        for cell in sorted((c for c in cells if c.scenario == scenario and c.series), key=lambda c: c.seed):
+        shown = (c for c in cells if c.scenario == scenario and c.series and not c.method.startswith(SWEEP))
+        for cell in sorted(shown, key=lambda c: c.seed):
             by_method.setdefault(cell.method, []).append(cell.series)
         if by_method:
             written.append(_response_and_utilization(by_method, scenario, folder))
             written.append(_limits(by_method, scenario, folder))
     return written
+
+
+def prices(cells: Sequence[Cell], folder: Path) -> list[Path]:
+    """Late requests over reserved CPU: the cost curves at all their prices as a line, other policies as points."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    methods = [name for name in dict.fromkeys(cell.method for cell in cells) if name != "fixed"]
+    if not any(name.startswith(SWEEP) for name in methods):
+        return []
+    scenarios = list(dict.fromkeys(cell.scenario for cell in cells))
+    figure, axes = plt.subplots(1, len(scenarios), figsize=(3.2 * len(scenarios), 3.8), layout="constrained")
+    for axis, scenario in zip(np.atleast_1d(axes), scenarios, strict=True):
+
+        def means(method: str, scenario: str = scenario) -> tuple[float, float]:
+            rows = [c.metrics for c in cells if c.scenario == scenario and c.method == method]
+            return tuple(float(np.mean([row[m] for row in rows])) for m in ("reserved_cpu_s", "late_percent"))  # type: ignore[return-value]
+
+        curve = sorted(means(name) for name in methods if name == "curves" or name.startswith(SWEEP))
+        axis.plot(*zip(*curve, strict=True), color="black", linewidth=1.4, label="curves, by price")
+        others = [name for name in methods if not name.startswith(SWEEP)]
+        for name, colour, marker in zip(others, _colours(), MARKERS * 4, strict=False):
+            axis.plot(*means(name), marker, color=colour, label=name, markersize=7)
+        axis.set(yscale="log", title=scenario, xlabel="CPU reserved (CPU s)")
+        axis.grid(alpha=0.25)
+    np.atleast_1d(axes)[0].set_ylabel("late or failed requests (%)")
+    figure.legend(
+        *np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False
+    )
+    return [_save(figure, folder / "prices.png")]
 
 
 def _response_and_utilization(by_method: Mapping[str, list[Mapping[str, Any]]], scenario: str, folder: Path) -> Path:
