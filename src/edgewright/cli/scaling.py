@@ -235,7 +235,7 @@ def live(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/scaling-live"),
     as_json: Json = False,
 ) -> None:
-    """Each policy, tuned as for `evaluate`, on the same recorded arrivals against the real services of this host."""
+    """Each policy, with the names and parameters of `evaluate`, on the same recorded arrivals against the real services of this host."""
     from edgewright.scaling.live_study import compare
     from edgewright.scaling.tuning import folder, tuned
 
@@ -248,7 +248,7 @@ def live(
         repetitions=repetitions,
         seed=seed,
         out=out,
-        parameters=tuned(),
+        methods=tuned(),
         say=lambda text: _say(as_json, text),
     )
     typer.echo(json.dumps(table.rows, indent=1) if as_json else table.text())

@@ -46,7 +46,7 @@ class LiveTable:
             for name in SHOWN:
                 values = np.array([row[name] for row in runs])
                 cells.append(f"{values.mean():.4g} ({values.min():.3g}..{values.max():.3g})")
-            lines.append(f"{Path(policy).stem:<14}" + "".join(f"{cell:>24}" for cell in cells))
+            lines.append(f"{_title(policy):<14}" + "".join(f"{cell:>24}" for cell in cells))
         return "\n".join([*lines, "mean (lowest..highest repetition)"])
 
 
@@ -59,20 +59,19 @@ def compare(
     repetitions: int,
     seed: int,
     out: Path,
-    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    methods: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> LiveTable:
     """Run every policy `repetitions` times; the order turns around every repetition. Writes runs.json and figures.
 
-    parameters: of each policy that is not to have its own defaults.
+    methods: policy and parameters of a name in `policies` that is not to be the policy of that name as it is.
     """
-    given = parameters or {}
     if repetitions < 1 or seconds < scenario.slo.window_s:
         raise InputError("seconds, repetitions", (seconds, repetitions), f">= {scenario.slo.window_s} and >= 1")
-    for policy in policies:
-        make_policy(
-            policy, scenario, **given.get(policy, {})
-        )  # a policy that does not fit is refused before anything starts
+    known = methods or {}
+    for name in policies:  # one that does not fit is refused before anything starts
+        policy, parameters = known.get(name, (name, {}))
+        make_policy(policy, scenario, **parameters)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     cells: list[Cell] = []
@@ -80,13 +79,18 @@ def compare(
         for repetition in range(repetitions):
             times = draw_arrivals(scenario, seconds, seed + repetition, base)
             order = list(policies) if repetition % 2 == 0 else list(policies)[::-1]
-            for policy in order:
-                say(f"repetition {repetition + 1} of {repetitions}: {policy}, {seconds} s")
-                done = run_policy(live, policy, times, seconds, **given.get(policy, {}))
+            for name in order:
+                say(f"repetition {repetition + 1} of {repetitions}: {name}, {seconds} s")
+                policy, parameters = known.get(name, (name, {}))
+                done = run_policy(live, policy, times, seconds, **parameters)
                 measures = measure(scenario, done)
-                rows.append({"policy": policy, "repetition": repetition, **measures})
+                rows.append({"policy": name, "repetition": repetition, **measures})
                 say(f"  mean {measures['response_mean_ms']:.1f} ms, late {measures['late_percent']:.2f} %")
-                cells.append(Cell(Path(policy).stem, scenario.name, repetition, measures, series(scenario, done)))
+                cells.append(Cell(_title(name), scenario.name, repetition, measures, series(scenario, done)))
                 (out / "runs.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     over_time(cells, out)
     return LiveTable(rows)
+
+
+def _title(name: str) -> str:
+    return Path(name).stem if name.endswith(".npz") else name

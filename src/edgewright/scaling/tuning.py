@@ -67,10 +67,10 @@ def folder() -> Path:
     return Path(str(files("edgewright.scaling") / "scenarios"))
 
 
-def tuned() -> dict[str, dict[str, Any]]:
-    """Parameters of the policies as the package's evaluation sets them, found by `search`."""
+def tuned() -> dict[str, tuple[str, dict[str, Any]]]:
+    """The methods of the package's evaluation: name -> policy and its parameters, as `search` found them."""
     methods = read_study(folder() / "evaluation.yaml").methods
-    return {m.name: dict(m.parameters) for m in methods if m.policy is None}
+    return {m.name: (m.policy or m.name, dict(m.parameters)) for m in methods}
 
 
 def search(
