@@ -235,7 +235,7 @@ def live(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/scaling-live"),
     as_json: Json = False,
 ) -> None:
-    """Each policy, with the names and parameters of `evaluate`, on the same recorded arrivals against the real services of this host."""
+    """Each policy, as `evaluate` names and tunes it, on the same recorded arrivals against real services."""
     from edgewright.scaling.live_study import compare
     from edgewright.scaling.tuning import folder, tuned
 
