@@ -12,7 +12,7 @@ import numpy as np
 from edgewright.studies.contract import Cell
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 SWEEP = "curves-"  # methods that are `curves` at another price
 
 
@@ -58,6 +58,8 @@ def prices(cells: Sequence[Cell], folder: Path) -> list[Path]:
         for name, colour, marker in zip(others, _colours(), MARKERS * 4, strict=False):
             axis.plot(*means(name), marker, color=colour, label=name, markersize=7)
         axis.set(yscale="log", title=scenario, xlabel="CPU reserved (CPU s)")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
         axis.grid(alpha=0.25)
     np.atleast_1d(axes)[0].set_ylabel("late or failed requests (%)")
     figure.legend(
