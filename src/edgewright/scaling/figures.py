@@ -40,6 +40,7 @@ def prices(cells: Sequence[Cell], folder: Path) -> list[Path]:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     methods = [name for name in dict.fromkeys(cell.method for cell in cells) if name != "fixed"]
     if not any(name.startswith(SWEEP) for name in methods):
@@ -59,7 +60,8 @@ def prices(cells: Sequence[Cell], folder: Path) -> list[Path]:
             axis.plot(*means(name), marker, color=colour, label=name, markersize=7)
         axis.set(yscale="log", title=scenario, xlabel="CPU reserved (CPU s)")
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.25)
     np.atleast_1d(axes)[0].set_ylabel("late or failed requests (%)")
     figure.legend(
