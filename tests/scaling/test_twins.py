@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edgewright.core.contracts import Twin
+from edgewright.core.errors import InputError
 from edgewright.scaling import events
 from edgewright.scaling.events import ServiceSimulation, SimulatedSlice
 from edgewright.scaling.model import MB, Scenario
@@ -239,3 +240,18 @@ def test_both_twins_agree_on_an_episode() -> None:
         used.append(float(served.cpu_s[0]))  # type: ignore[attr-defined]
     assert np.mean(used) == pytest.approx(reference[1], rel=0.04)
     assert np.mean(means) == pytest.approx(reference[0], rel=0.15)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_history_is_as_long_as_asked(frames: int) -> None:
+    twin = scaling_twin(2, features="reference", history=frames)
+    params = twin.sample(jax.random.key(0))
+    state, first = twin.reset(jax.random.key(1), params)
+    _, second, *_ = twin.step(jax.random.key(2), state, jnp.zeros(2, jnp.int32), params)
+    assert first.shape == second.shape == (2, twin.spec.observation_size) == (2, 7 * frames)
+    assert np.array_equal(second[:, :-7], first[:, 7:])
+
+
+def test_a_history_without_a_frame_is_refused() -> None:
+    with pytest.raises(InputError, match="history"):
+        scaling_twin(2, history=0)

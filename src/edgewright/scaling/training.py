@@ -14,7 +14,8 @@ Algorithm = Literal["dqn", "ppo", "sarsa"]
 SLO_RESPONSE_MS = 50.0  # of the training scenarios
 RECOMMENDED_PRICE = 0.45  # in the reward, per core and second; chosen on the tuning scenarios
 
-# As the shipped policies were trained, but for the batch of PPO (12,288 there, for three services): see their cards.
+# As the shipped policies were trained (see their cards), but for the batch of PPO (12,288 there, for three services)
+# and the twin's training loads, whose steps and bursts are rarer since.
 CONFIGS: dict[str, Any] = {
     "ppo": PpoConfig(
         environments=512,

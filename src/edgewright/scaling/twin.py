@@ -89,17 +89,8 @@ class ScalingTwin:
     def reset(self, key: Array, params: ScalingParams) -> tuple[ScalingState, Array]:
         zero = jnp.zeros_like(params.initial_cpu)
         rate = params.rate_hz[:, 0]
-        state = ScalingState(
-            zero,
-            params.initial_cpu,
-            zero,
-            zero,
-            rate,
-            zero,
-            zero,
-            jnp.zeros((zero.size, self.history, 1)),
-            jnp.int32(0),
-        )
+        unseen = jnp.zeros((zero.size, self.history, 1))
+        state = ScalingState(zero, params.initial_cpu, zero, zero, rate, zero, zero, unseen, jnp.int32(0))
         _, seen = self.advance(key, state, params.initial_cpu, params)
         history = first_history(jnp, frame(jnp, seen[1], self.features, params.price), self.history)
         return seen[0]._replace(history=history, step=jnp.int32(0)), flatten(history)
@@ -199,7 +190,7 @@ def reference_reward(seen: Observation, last: Observation) -> Array:
     return 0.5 * utilization + shared
 
 
-LATE_WEIGHT, RESPONSE_WEIGHT = 1.0, 0.02
+LATE_WEIGHT, RESPONSE_WEIGHT, CHURN_WEIGHT = 1.0, 0.02, 0.02
 RATE_SCALE_HZ = 60.0  # requests late per second that count one
 
 
@@ -213,7 +204,7 @@ def slo_reward(served: Served, seen: Observation, last: Observation, params: Sca
         LATE_WEIGHT * jnp.minimum(served.late, seen.arrived_hz) / RATE_SCALE_HZ
         + RESPONSE_WEIGHT * requests * jnp.minimum(seen.response_mean_s / seen.slo_response_s, 20.0)
     )
-    own = own - params.price * seen.limit_cpu
+    own = own - params.price * seen.limit_cpu - CHURN_WEIGHT * jnp.abs(seen.limit_cpu - last.limit_cpu)
     return 0.5 * (own + own.mean())
 
 
