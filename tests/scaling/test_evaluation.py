@@ -11,6 +11,7 @@ from edgewright.core.errors import InputError
 from edgewright.core.workload import arrivals
 from edgewright.scaling.calibration import Measured, fit, simulate
 from edgewright.scaling.comparison import against, as_text, at_equal_cost
+from edgewright.scaling.curves import at_other_price
 from edgewright.scaling.evaluation import Rollout, measure, rollout
 from edgewright.scaling.memory_study import in_twin
 from edgewright.scaling.model import Behaviour, Scenario, read_scenario
@@ -92,12 +93,14 @@ def test_late_requests_at_equal_cost_lie_between_the_prices() -> None:
         values[method, "step", "reserved_cpu_s"] = np.full(20, float(cpu))
         values[method, "step", "late_percent"] = np.full(20, late)
         values[method, "step", "response_mean_ms"] = np.full(20, 10 * late)
-    (row,) = at_equal_cost(values, "curves")  # nothing is known at the CPU of vpa
+    (row,) = at_equal_cost(values)  # nothing is known at the CPU of vpa
     assert row["baseline"] == "hpa"
     for measure_name in ("late_percent", "response_mean_ms"):
         assert row[measure_name]["ratio"] == pytest.approx(2**0.5 / 4)
         assert row[measure_name]["low"] == pytest.approx(row[measure_name]["high"])
     assert "0.35" in as_text([], [row])
+    assert at_other_price("curves-0.5")
+    assert not at_other_price("curves-mine")  # a user's own file
 
 
 def test_calibration_recovers_a_known_service() -> None:

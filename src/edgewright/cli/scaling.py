@@ -28,22 +28,21 @@ def list_policies(as_json: Json = False) -> None:
     """Policies, scenarios of the package, and what shipped policies were trained on."""
     from importlib.resources import files
 
-    from edgewright.core.documents import read
-    from edgewright.learning.card import Card
     from edgewright.scaling.curves import CurvesCard
     from edgewright.scaling.policies import POLICIES
-    from edgewright.scaling.policies.learned import SHIPPED, shipped
+    from edgewright.scaling.policies.learned import SHIPPED, read_card, shipped
 
     scenarios = sorted(p.name for p in (files("edgewright.scaling") / "scenarios").iterdir() if p.name != "replay.csv")
     policies = []
     for name in POLICIES:
         row: dict[str, Any] = {"name": name, "kind": "rule"}
-        if name == "curves":
-            curves = read(CurvesCard, shipped(name).with_suffix(".json"))
-            row = {"name": name, "kind": "learned", "steps": curves.states, "config": curves.model_dump()}
-        elif name in SHIPPED:
-            card = read(Card, shipped(name).with_suffix(".json"))
-            row = {"name": name, "kind": "learned", "steps": card.steps, "config": card.config, "notes": card.scenario}
+        if name in SHIPPED:
+            card = read_card(shipped(name))
+            row = {"name": name, "kind": "learned"}
+            if isinstance(card, CurvesCard):
+                row |= {"steps": card.states, "config": card.model_dump()}
+            else:
+                row |= {"steps": card.steps, "config": card.config, "notes": card.scenario}
         policies.append(row)
     if as_json:
         typer.echo(json.dumps({"policies": policies, "scenarios": scenarios}, indent=1))
@@ -73,8 +72,8 @@ def train(
     if seeds < 1:
         raise InputError("--seeds", seeds, "a whole number >= 1")
     if algorithm == "curves":
-        if seeds > 1 or reward != "slo" or checkpoint is not None:
-            raise InputError("--algorithm", algorithm, "no --seeds, --reward or --checkpoint beside it")
+        if seeds != 1 or reward != "slo" or checkpoint is not None or services != 3:
+            raise InputError("--algorithm", algorithm, "no --seeds, --reward, --checkpoint or --services beside it")
         _train_curves(steps, seed, out)
         return
     trained = train_policy(
@@ -100,7 +99,7 @@ def _train_curves(states: int, seed: int, out: Path) -> None:
         shown = bar.add_task("states, curves, fit", total=1.0)
         trained = train_curves(states, seed=seed, on_progress=lambda share: bar.update(shown, completed=share))
     path = trained.export(out)
-    typer.echo(f"{path}: {trained.card.states:,} states, regret {trained.card.regret:.3f} per service and second")
+    typer.echo(f"{path}: {trained.card.states:,} states, regret {trained.card.regret:.3f} late requests per decision")
     typer.echo(f"run it: edgewright scaling evaluate --policy {path}, or name the file as a loop's policy")
 
 
@@ -132,7 +131,7 @@ def evaluate(
     result = run_and_show(file, out, jobs, as_json)
     learned = [*SHIPPED, *(path.stem for path in policy or ())]
     values = read_results(result.folder)
-    comparison, equal_cost = against(values, learned), at_equal_cost(values, "curves")
+    comparison, equal_cost = against(values, learned), at_equal_cost(values)
     told = {"policies": comparison, "curves_at_equal_cost": equal_cost}
     (out / "comparison.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
     if not as_json:

@@ -6,7 +6,6 @@ A forward pass reuses its buffers: one `NumpyNetwork` belongs to one thread.
 from __future__ import annotations
 
 import itertools
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from edgewright.core.contracts import BoolArray, TwinSpec
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
 from edgewright.learning.card import BoxAction, Card, Network
+from edgewright.learning.weights import read_weights
 
 Floats = NDArray[np.float32]
 
@@ -30,12 +30,7 @@ def load_network(path: str | Path, *, spec: TwinSpec | None = None) -> NumpyNetw
     card = read(Card, path.with_suffix(".json"))
     if spec is not None:
         card.require(spec, source=str(path.with_suffix(".json")))
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError("weights", str(error), "the .npz file beside the card", source=str(path)) from error
-    return NumpyNetwork(card, arrays, source=str(path))
+    return NumpyNetwork(card, read_weights(path), source=str(path))
 
 
 class NumpyNetwork:

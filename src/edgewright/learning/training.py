@@ -13,9 +13,9 @@ import numpy as np
 from edgewright import __version__
 from edgewright.core.contracts import BoolArray, Box, FloatArray, TwinSpec
 from edgewright.core.errors import InputError
-from edgewright.core.files import replacing
 from edgewright.learning.card import BoxAction, Card, CurvePoint, DiscreteAction, Evaluated, Network, NetworkPart
 from edgewright.learning.config import Config, PpoConfig, as_dict
+from edgewright.learning.weights import write_weights
 
 
 @dataclass
@@ -106,15 +106,9 @@ class Training:
         if which not in ("best", "last"):
             raise InputError("which", which, "best or last")
         at = self.seeds.index(seed)
-        path = Path(path).with_suffix(".npz")
         arrays = {name: leaf[at] for name, leaf in flatten(self.best if which == "best" else self.last)}
         card = self._card(at, which, dict(scenario or {}), action_values)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as new:
-            np.savez(new, **arrays)
-        with replacing(path.with_suffix(".json")) as new:
-            new.write_text(card.model_dump_json(indent=1), encoding="utf-8")
-        return path
+        return write_weights(path, arrays, card)
 
     def _card(self, at: int, which: str, scenario: dict[str, Any], action_values: tuple[float, ...] | None) -> Card:
         action = self.spec.action

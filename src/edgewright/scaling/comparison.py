@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from edgewright.core.contracts import FloatArray
-from edgewright.studies.statistics import mean, paired_ratio
+from edgewright.scaling.curves import at_other_price
+from edgewright.studies.statistics import mean, paired, paired_ratio
 
 BASELINES = ("threshold", "hpa", "vpa", "model")
 MEASURES = ("response_mean_ms", "late_percent", "reserved_cpu_s")
@@ -51,40 +52,39 @@ def against(values: Mapping[tuple[str, str, str], FloatArray], learned: Sequence
     return rows
 
 
-def at_equal_cost(values: Mapping[tuple[str, str, str], FloatArray], policy: str) -> list[dict[str, Any]]:
-    """A policy at each baseline's own CPU: ratios to the baseline's late requests and mean response, per profile.
+def at_equal_cost(values: Mapping[tuple[str, str, str], FloatArray]) -> list[dict[str, Any]]:
+    """The cost curves at each baseline's own CPU: ratios to its late requests and mean response, per profile.
 
-    The policy ran under several prices (methods `policy` and `policy-...`); between them the logarithm of a measure is
-    linear in the CPU reserved. Intervals: 95 %, bootstrap over seeds. No row where the baseline's CPU lies outside
-    what the prices span.
+    They ran under several prices (see `at_other_price`); between them the logarithm of a measure is linear in the CPU
+    reserved. No row where the baseline's CPU lies outside what the prices span.
     """
     methods = list(dict.fromkeys(method for method, _, _ in values))
-    sweep = [name for name in methods if name == policy or name.startswith(f"{policy}-")]
+    sweep = [name for name in methods if name == "curves" or at_other_price(name)]
     rows = []
     for theirs in (name for name in BASELINES if name in methods):
         for scenario in dict.fromkeys(scenario for _, scenario, _ in values):
-            count = len(values[theirs, scenario, "reserved_cpu_s"])
-            draws = np.vstack([np.arange(count), np.random.default_rng(0).integers(0, count, (1000, count))])
-
-            def means(method: str, measure: str, scenario: str = scenario, draws: Any = draws) -> FloatArray:
-                found: FloatArray = values[method, scenario, measure][draws].mean(axis=1)
-                return found
-
-            cpu = np.stack([means(name, "reserved_cpu_s") for name in sweep])
-            at = means(theirs, "reserved_cpu_s")
-            if not cpu[:, 0].min() <= at[0] <= cpu[:, 0].max():
+            cpu = [values[name, scenario, "reserved_cpu_s"] for name in (*sweep, theirs)]
+            reached = [column.mean() for column in cpu]
+            if not min(reached[:-1]) <= reached[-1] <= max(reached[:-1]):
                 continue
             row: dict[str, Any] = {"baseline": theirs, "scenario": scenario}
             for measure in ("late_percent", "response_mean_ms"):
-                known = np.log(np.maximum(np.stack([means(name, measure) for name in sweep]), 1e-6))
-                order = cpu.argsort(axis=0)
-                x, y = np.take_along_axis(cpu, order, 0), np.take_along_axis(known, order, 0)
-                ours = np.exp([np.interp(at[n], x[:, n], y[:, n]) for n in range(len(draws))])
-                ratio = ours / np.maximum(means(theirs, measure), 1e-6)
-                low, high = np.quantile(ratio[1:], (0.025, 0.975))
-                row[measure] = {"ratio": float(ratio[0]), "low": float(low), "high": float(high)}
+                found = paired((*cpu, *(values[name, scenario, measure] for name in (*sweep, theirs))), _ratio_at)
+                row[measure] = {"ratio": found.value, "low": found.low, "high": found.high}
             rows.append(row)
     return rows
+
+
+def _ratio_at(columns: FloatArray) -> FloatArray:
+    """CPU of k prices and of the baseline, a measure of both, [2 * (k + 1), ..., seeds] -> ratio at equal CPU, [...]"""
+    averages = columns.mean(axis=-1).reshape(2, len(columns) // 2, -1)
+    cpu, measure = averages[:, :-1]
+    at, theirs = averages[:, -1]
+    order = cpu.argsort(axis=0)
+    x = np.take_along_axis(cpu, order, 0)
+    y = np.take_along_axis(np.log(np.maximum(measure, 1e-6)), order, 0)
+    ours = np.exp([np.interp(at[n], x[:, n], y[:, n]) for n in range(at.size)])
+    return np.reshape(ours / np.maximum(theirs, 1e-6), columns.shape[1:-1])
 
 
 def as_text(rows: Sequence[Mapping[str, Any]], equal_cost: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -24,23 +24,27 @@ import optax
 from edgewright import __version__
 from edgewright.core.contracts import Array
 from edgewright.core.errors import InputError
-from edgewright.core.files import replacing
+from edgewright.learning.weights import write_weights
 from edgewright.scaling.curves import (
     CANDIDATES,
     INPUTS,
     SPAN,
     CurvesCard,
+    Layers,
     Memory,
     candidates,
     inputs,
     middle,
+    predict,
     remember,
 )
+from edgewright.scaling.training import SLO_RESPONSE_MS
 from edgewright.scaling.twin import ScalingParams, ScalingState, draw_training_params, last_seen, scaling_twin
 
 SERVICES, HORIZON, EPISODES = 3, 120, 64  # of a batch of states
 BATCH, HIDDEN, EPOCHS, LEARNING_RATE = 512, (64, 64), 6, 3e-3
 NEXT_LIMIT_WEIGHT = 20.0  # brings the second label's error to the order of the first's
+_TWIN = scaling_twin(SERVICES)
 PRICE = 12.0  # at which the card tells the regret
 RECOMMENDED_PRICE = 18.0  # on the tuning scenarios it reserves no more CPU than the tuned queueing model
 
@@ -61,13 +65,7 @@ class TrainedCurves:
 
     def export(self, path: Path) -> Path:
         """Write weights (.npz) and card (.json)."""
-        path = path.with_suffix(".npz")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as new:
-            np.savez(new, **self.arrays)
-        with replacing(path.with_suffix(".json")) as new:
-            new.write_text(self.card.model_dump_json(indent=1), encoding="utf-8")
-        return path
+        return write_weights(path, self.arrays, self.card)
 
 
 def train_curves(
@@ -100,7 +98,7 @@ def train_curves(
         hidden=HIDDEN,
         candidates=CANDIDATES,
         span=SPAN,
-        slo_response_ms=50.0,
+        slo_response_ms=SLO_RESPONSE_MS,
         states=len(known.inputs),
         seed=seed,
         regret=_regret(layers, parts[-1]),
@@ -152,18 +150,6 @@ def _step(params: ScalingParams, walk: _Walk, key: Array) -> tuple[_Walk, Curves
     after = after._replace(step=walk.state.step + 1)
     curves = Curves(inputs(jnp, walk.memory, seen, centre), late, tried, following)
     return _Walk(after, remember(jnp, walk.memory, then), wander), curves
-
-
-_TWIN = scaling_twin(SERVICES)
-Layers = list[dict[str, Any]]
-
-
-def predict(xp: Any, layers: Layers, x: Array) -> tuple[Array, Array]:
-    """inputs float32[N, F] -> late requests and next limit (up to a constant per state), float32[N, K] each"""
-    for layer in layers[:-1]:
-        x = xp.maximum(x @ layer["weight"] + layer["bias"], 0.0)
-    out = x @ layers[-1]["weight"] + layers[-1]["bias"]
-    return xp.exp(out[:, :CANDIDATES]), out[:, CANDIDATES:]
 
 
 def _fit(curves: Curves, key: Array, on_epoch: Callable[[float], None]) -> Layers:

@@ -9,6 +9,7 @@ Shapes: A services, K candidates, F inputs.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, NamedTuple
 
 from edgewright.core.contracts import Array
@@ -22,6 +23,8 @@ MODEL_LATE = 0.1  # share of late requests that the queueing model is asked for
 DRAIN_HZ = 0.3  # cores that a backlog of one CPU-second adds
 FAST, SLOW, LONG = 0.56, 0.2, 0.06  # weights of the newest second
 INPUTS = 15
+
+Layers = list[dict[str, Any]]  # weight float32[in, out], bias float32[out]
 
 
 class Memory(NamedTuple):
@@ -47,10 +50,15 @@ class CurvesCard(Document):
     """From which curves were computed for training."""
     seed: int
     regret: float
-    """On states kept apart: mean cost over the best candidate in hindsight, requests per service and second."""
+    """On states kept apart: mean cost over the best candidate in hindsight, late requests per decision."""
     price: float
     """Late requests that a reserved core-second is worth, where the caller says nothing."""
     edgewright: str
+
+
+def at_other_price(method: str) -> bool:
+    """Whether a method of an evaluation is the cost curves at another price than their card's: `curves-PRICE`."""
+    return re.fullmatch(r"curves-[0-9.]+", method) is not None
 
 
 def remember(xp: Any, memory: Memory | None, seen: Observation) -> Memory:
@@ -78,6 +86,14 @@ def candidates(xp: Any, middle_cpu: Array, seen: Observation) -> Array:
     """Limits to choose from, float[A, K], cores."""
     ratio = SPAN ** (2 * xp.arange(CANDIDATES) / (CANDIDATES - 1) - 1)
     return xp.clip(middle_cpu[:, None] * ratio, seen.min_cpu[:, None], seen.max_cpu[:, None])
+
+
+def predict(xp: Any, layers: Layers, x: Array) -> tuple[Array, Array]:
+    """inputs float32[N, F] -> late requests and next limit (up to a constant per state), float32[N, K] each"""
+    for layer in layers[:-1]:
+        x = xp.maximum(x @ layer["weight"] + layer["bias"], 0.0)
+    out = x @ layers[-1]["weight"] + layers[-1]["bias"]
+    return xp.exp(out[:, :CANDIDATES]), out[:, CANDIDATES:]
 
 
 def inputs(xp: Any, memory: Memory, seen: Observation, middle_cpu: Array) -> Array:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from edgewright.scaling.curves import at_other_price
 from edgewright.studies.contract import Cell
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
-SWEEP = "curves-"  # methods that are `curves` at another price
 
 
 def over_time(cells: Sequence[Cell], folder: Path) -> list[Path]:
@@ -25,7 +25,7 @@ def over_time(cells: Sequence[Cell], folder: Path) -> list[Path]:
     scenarios = list(dict.fromkeys(cell.scenario for cell in cells))
     for scenario in scenarios:
         by_method: dict[str, list[Mapping[str, Any]]] = {}
-        shown = (c for c in cells if c.scenario == scenario and c.series and not c.method.startswith(SWEEP))
+        shown = (c for c in cells if c.scenario == scenario and c.series and not at_other_price(c.method))
         for cell in sorted(shown, key=lambda c: c.seed):
             by_method.setdefault(cell.method, []).append(cell.series)
         if by_method:
@@ -43,7 +43,7 @@ def prices(cells: Sequence[Cell], folder: Path) -> list[Path]:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     methods = [name for name in dict.fromkeys(cell.method for cell in cells) if name != "fixed"]
-    if not any(name.startswith(SWEEP) for name in methods):
+    if not any(map(at_other_price, methods)):
         return []
     scenarios = list(dict.fromkeys(cell.scenario for cell in cells))
     figure, axes = plt.subplots(1, len(scenarios), figsize=(3.2 * len(scenarios), 3.8), layout="constrained")
@@ -53,9 +53,9 @@ def prices(cells: Sequence[Cell], folder: Path) -> list[Path]:
             rows = [c.metrics for c in cells if c.scenario == scenario and c.method == method]
             return tuple(float(np.mean([row[m] for row in rows])) for m in ("reserved_cpu_s", "late_percent"))  # type: ignore[return-value]
 
-        curve = sorted(means(name) for name in methods if name == "curves" or name.startswith(SWEEP))
+        curve = sorted(means(name) for name in methods if name == "curves" or at_other_price(name))
         axis.plot(*zip(*curve, strict=True), color="black", linewidth=1.4, label="curves, by price")
-        others = [name for name in methods if not name.startswith(SWEEP)]
+        others = [name for name in methods if not at_other_price(name)]
         for name, colour, marker in zip(others, _colours(), MARKERS * 4, strict=False):
             axis.plot(*means(name), marker, color=colour, label=name, markersize=7)
         axis.set(yscale="log", title=scenario, xlabel="CPU reserved (CPU s)")

@@ -68,9 +68,8 @@ def compare(
     """
     if repetitions < 1 or seconds < scenario.slo.window_s:
         raise InputError("seconds, repetitions", (seconds, repetitions), f">= {scenario.slo.window_s} and >= 1")
-    known = methods or {}
-    for name in policies:  # one that does not fit is refused before anything starts
-        policy, parameters = known.get(name, (name, {}))
+    chosen = {name: (methods or {}).get(name, (name, {})) for name in policies}
+    for policy, parameters in chosen.values():  # one that does not fit is refused before anything starts
         make_policy(policy, scenario, **parameters)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
@@ -81,7 +80,7 @@ def compare(
             order = list(policies) if repetition % 2 == 0 else list(policies)[::-1]
             for name in order:
                 say(f"repetition {repetition + 1} of {repetitions}: {name}, {seconds} s")
-                policy, parameters = known.get(name, (name, {}))
+                policy, parameters = chosen[name]
                 done = run_policy(live, policy, times, seconds, **parameters)
                 measures = measure(scenario, done)
                 rows.append({"policy": name, "repetition": repetition, **measures})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgewright.core.documents import read
 from edgewright.core.errors import InputError
 from edgewright.core.registry import load
 from edgewright.scaling.policies import POLICIES
@@ -45,18 +44,15 @@ def _described(name: str) -> str:
 
 
 def _trained(name: str) -> str:
-    from edgewright.learning.card import Card
     from edgewright.scaling.curves import CurvesCard
-    from edgewright.scaling.policies.learned import shipped
+    from edgewright.scaling.policies.learned import read_card, shipped
 
-    file = shipped(name).with_suffix(".json")
-    if name == "curves":
-        curves = read(CurvesCard, file)
+    card = read_card(shipped(name))
+    if isinstance(card, CurvesCard):
         return (
-            f"Late requests and CPU of each limit, learned from {curves.states:,} states of the scaling twin, seed "
-            f"{curves.seed}; takes the cheapest"
+            f"Late requests and CPU of each limit, learned from {card.states:,} states of the scaling twin, seed "
+            f"{card.seed}; takes the cheapest"
         )
-    card = read(Card, file)
     text = f"{card.algorithm.upper()}, trained on the {card.twin} twin for {card.steps:,} steps, seed {card.seed}"
     if card.evaluation is not None:
         text += f"; mean return {card.evaluation.mean_return:.3g} over {card.evaluation.episodes} unseen episodes"

@@ -65,6 +65,11 @@ def paired_ratio(
     return overall_ratio([(values, baseline)], average, seed=seed)
 
 
+def paired(columns: Sequence[FloatArray], statistic: Callable[[FloatArray], FloatArray], *, seed: int = 0) -> Interval:
+    """Any statistic, [m, ..., n] -> [...], of m columns [n] by the same seeds, which are resampled together."""
+    return _interval([tuple(columns)], lambda sample: statistic(np.asarray(sample[0])), seed)
+
+
 def overall_ratio(
     strata: Sequence[tuple[FloatArray, FloatArray]], average: Average = interquartile_mean, *, seed: int = 0
 ) -> Interval:

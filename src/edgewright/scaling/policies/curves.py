@@ -7,7 +7,6 @@ between a tight SLO and little CPU; it is not part of the training.
 from __future__ import annotations
 
 import itertools
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,23 @@ import numpy as np
 from edgewright.core.contracts import BoolArray
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
+from edgewright.learning.weights import read_weights
 from edgewright.scaling.curves import (
     CANDIDATES,
     INPUTS,
     SPAN,
     CurvesCard,
+    Layers,
     Memory,
     candidates,
     inputs,
     middle,
+    predict,
     remember,
 )
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import Observation
+from edgewright.scaling.policies.trained_for import require_interval, require_slo
 
 
 class CostCurves:
@@ -40,14 +43,10 @@ class CostCurves:
         for field, mine in (("inputs", INPUTS), ("candidates", CANDIDATES), ("span", SPAN)):
             if getattr(self.card, field) != mine:
                 raise InputError(field, getattr(self.card, field), f"{mine}, as this version has", source=source)
-        slo_ms = self.card.slo_response_ms
-        if not 0.5 <= scenario.slo.response_ms / slo_ms <= 2.0:
-            allowed = f"{slo_ms / 2:g} .. {slo_ms * 2:g} ms, near what it was trained for"
-            raise InputError("slo.response_ms", scenario.slo.response_ms, allowed, source=source)
-        if abs(scenario.control.interval_s - 1.0) > 1e-9:
-            raise InputError("control.interval_s", scenario.control.interval_s, "1.0, as trained", source=source)
+        require_slo(scenario, self.card.slo_response_ms, source)
+        require_interval(scenario, source)
         self.price = self.card.price if price is None else price
-        self._layers = _weights(path, (INPUTS, *self.card.hidden, 2 * CANDIDATES))
+        self._layers = _layers(path, (INPUTS, *self.card.hidden, 2 * CANDIDATES))
 
     def decide(
         self, observation: Observation, mask: BoolArray | None, memory: Memory | None
@@ -55,12 +54,7 @@ class CostCurves:
         seen, memory = observation, remember(np, memory, observation)
         centre = middle(np, memory, seen)
         limit = candidates(np, centre, seen)
-        x = inputs(np, memory, seen, centre)
-        for weight, bias in self._layers[:-1]:
-            x = np.maximum(x @ weight + bias, 0.0)
-        weight, bias = self._layers[-1]
-        out = x @ weight + bias
-        late, following = np.exp(out[:, :CANDIDATES]), out[:, CANDIDATES:]
+        late, following = predict(np, self._layers, inputs(np, memory, seen, centre))
         cost = late + self.price * (limit + following)
         # The guard keeps the limit of a service that misses its SLO: choose among what it will allow.
         held = (seen.late > seen.slo_late_allowed)[:, None] & (limit < seen.limit_cpu[:, None])
@@ -80,18 +74,16 @@ class CostCurves:
         return Action(limit[rows, chosen]), memory, reasons
 
 
-def _weights(path: Path, widths: tuple[int, ...]) -> list[tuple[Any, Any]]:
-    try:
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError("weights", str(error), "the .npz file beside the card", source=str(path)) from error
+def _layers(path: Path, widths: tuple[int, ...]) -> Layers:
+    arrays = read_weights(path.with_suffix(".npz"))
     layers = []
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        for name, shape in ((f"weight.{i}", (fan_in, fan_out)), (f"bias.{i}", (fan_out,))):
-            found = arrays.get(name)
+        layer = {}
+        for name, shape in (("weight", (fan_in, fan_out)), ("bias", (fan_out,))):
+            found = arrays.get(f"{name}.{i}")
             if found is None or found.shape != shape or not np.isfinite(found).all():
                 given = "nothing" if found is None else f"shape {found.shape}"
-                raise InputError(name, given, f"finite numbers of shape {shape}", source=str(path))
-        layers.append((arrays[f"weight.{i}"], arrays[f"bias.{i}"]))
+                raise InputError(f"{name}.{i}", given, f"finite numbers of shape {shape}", source=str(path))
+            layer[name] = found
+        layers.append(layer)
     return layers

@@ -9,9 +9,12 @@ from typing import Any, cast
 import numpy as np
 
 from edgewright.core.contracts import BoolArray, Box, Discrete
+from edgewright.core.documents import read
 from edgewright.core.errors import InputError
+from edgewright.learning.card import Card
 from edgewright.learning.inference import NumpyNetwork, load_network
 from edgewright.scaling.actions import SMOOTHING, ActionMap, Kind
+from edgewright.scaling.curves import CurvesCard
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import (
     FRAME_SIZE,
@@ -23,6 +26,7 @@ from edgewright.scaling.observation import (
     push,
 )
 from edgewright.scaling.policies.curves import CostCurves
+from edgewright.scaling.policies.trained_for import require_interval, require_slo
 
 SHIPPED = ("curves", "dqn", "ppo")
 CURVES_FORMAT = "edgewright.curves/"
@@ -50,20 +54,15 @@ class Learned:
         if not card.share_parameters and len(card.agents) != len(scenario.services):
             allowed = f"{len(card.agents)} services, as trained"
             raise InputError("services", len(scenario.services), allowed, source=source)
-        if abs(scenario.control.interval_s - 1.0) > 1e-9:
-            raise InputError("control.interval_s", scenario.control.interval_s, "1.0, as trained", source=source)
+        require_interval(scenario, source)
         self.actions = ActionMap(self.kind, card.action.kind == "discrete")
         spec: Discrete | Box = self.actions.spec
         if isinstance(spec, Discrete) and card.action.kind == "discrete" and card.action.n != spec.n:
             raise InputError("action.n", card.action.n, f"{spec.n}", source=source)
         self.price = float(notes.get("price", 0.0)) if price is None else price
-        self._fits(scenario, notes, source)
-
-    def _fits(self, scenario: Scenario, notes: dict[str, Any], source: str) -> None:
-        slo = notes.get("slo_response_ms")
-        if self.features == "slo" and slo is not None and not 0.5 <= scenario.slo.response_ms / float(slo) <= 2.0:
-            allowed = f"{float(slo) / 2:g} .. {float(slo) * 2:g} ms, near what it was trained for"
-            raise InputError("slo.response_ms", scenario.slo.response_ms, allowed, source=source)
+        slo_ms = notes.get("slo_response_ms")
+        if self.features == "slo" and slo_ms is not None:
+            require_slo(scenario, float(slo_ms), source)
 
     def decide(
         self, observation: Observation, mask: BoolArray | None, memory: Any
@@ -101,10 +100,16 @@ class Learned:
 
 def from_file(scenario: Scenario, path: Path, price: float | None = None) -> Learned | CostCurves:
     """`price` of a core that the policy obeys (in its own unit, see its card); None: the one its card recommends."""
-    card = path.with_suffix(".json")
-    if card.exists() and CURVES_FORMAT in card.read_text(encoding="utf-8", errors="replace"):
+    if isinstance(read_card(path), CurvesCard):
         return CostCurves(scenario, path, price)
     return Learned(scenario, path, price)
+
+
+def read_card(path: Path) -> Card | CurvesCard:
+    """What lies beside the weights, of the kind that its format says."""
+    file = path.with_suffix(".json")
+    curves = file.exists() and CURVES_FORMAT in file.read_text(encoding="utf-8", errors="replace")
+    return read(CurvesCard, file) if curves else read(Card, file)
 
 
 def shipped(algorithm: str) -> Path:
