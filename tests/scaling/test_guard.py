@@ -78,7 +78,10 @@ def test_actions_equal_in_numpy_and_jax(kind: str, discrete: bool) -> None:
     rng = np.random.default_rng(0)
     raw = rng.integers(0, 3, 3) if discrete else rng.uniform(-1, 1, (3, 2)).astype(np.float32)
     rate = seen.arrived_hz
-    assert np.allclose(actions.limits(np, raw, seen, rate), actions.limits(jnp, raw, seen, rate), atol=1e-6)
+    vectorised = actions.limits(jnp, raw.T, seen, rate)
+    assert np.allclose(actions.limits(np, raw.T, seen, rate), vectorised, atol=1e-6)
+    known = zip(raw.tolist(), each(seen), rate.tolist(), strict=True)
+    assert np.allclose([actions.limits(scalars, *one) for one in known], vectorised, atol=1e-6)
     assert (np.asarray(actions.mask(jnp, seen)) == actions.mask(np, seen)).all()
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edgewright.core.contracts import Array, Box, Discrete
-from edgewright.scaling.observation import Observation
+from edgewright.scaling.observation import Observation, OneService
 from edgewright.scaling.queueing import limit_for, queued_cpu_s
 
 Kind = Literal["reference", "residual"]
@@ -40,17 +40,20 @@ class ActionMap:
             return Discrete(3) if self.discrete else Box(1)
         return Discrete(RATIO_LEVELS * DRAIN_LEVELS) if self.discrete else Box(2)
 
-    def limits(self, xp: Any, raw: Array, seen: Observation, rate_hz: Array) -> Array:
-        """raw int[A] or float[A, D], recent rate float[A] -> wanted limits float[A], cores."""
+    def limits(self, xp: Any, raw: Array, seen: Observation | OneService, rate_hz: Array) -> Array:
+        """raw int[A] or float[D, A], recent rate float[A] -> wanted limits float[A], cores.
+
+        Of one service where `xp` is `core.scalars`: an int or D floats, and a rate -> a limit.
+        """
         if self.kind == "reference":
             if self.discrete:
                 return seen.limit_cpu + (raw - 1) * REFERENCE_STEP_CPU
-            return seen.limit_cpu + xp.clip(raw[:, 0], -1, 1) * REFERENCE_SPAN_CPU
+            return seen.limit_cpu + xp.clip(raw[0], -1, 1) * REFERENCE_SPAN_CPU
         if self.discrete:
             ratio = (raw % RATIO_LEVELS) / (RATIO_LEVELS - 1) * 2 - 1
             drain = (raw // RATIO_LEVELS) / (DRAIN_LEVELS - 1)
         else:
-            ratio, drain = xp.clip(raw[:, 0], -1, 1), (xp.clip(raw[:, 1], -1, 1) + 1) / 2
+            ratio, drain = xp.clip(raw[0], -1, 1), (xp.clip(raw[1], -1, 1) + 1) / 2
         steady = limit_for(xp, rate_hz, seen, MODEL_LATE)
         return steady * RATIO_SPAN**ratio + drain * DRAIN_HIGH_HZ * queued_cpu_s(xp, rate_hz, seen)
 

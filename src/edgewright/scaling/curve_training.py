@@ -148,7 +148,7 @@ def _step(params: ScalingParams, walk: _Walk, key: Array) -> tuple[_Walk, Curves
     taken = held(jnp.clip(centre * SPAN**wander, params.min_cpu, params.max_cpu), seen.late, seen.limit_cpu)
     _, (after, then) = _TWIN.advance(first_key, walk.state, taken, params)
     after = after._replace(step=walk.state.step + 1)
-    curves = Curves(inputs(jnp, walk.memory, seen, centre), late, tried, following)
+    curves = Curves(jnp.stack(inputs(jnp, walk.memory, seen, centre), axis=-1), late, tried, following)
     return _Walk(after, remember(jnp, walk.memory, then), wander), curves
 
 

@@ -12,13 +12,16 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from edgewright.core.contracts import Array
 from edgewright.core.documents import Document
-from edgewright.scaling.observation import Observation
+from edgewright.scaling.observation import Observation, OneService
 from edgewright.scaling.queueing import limit_for, queued_cpu_s
 
 CANDIDATES = 25
 SPAN = 1.7  # candidates lie between the queueing model's limit / SPAN and * SPAN, 4.5 % apart
+RATIOS = SPAN ** np.linspace(-1, 1, CANDIDATES, dtype=np.float32)
 MODEL_LATE = 0.1  # share of late requests that the queueing model is asked for
 DRAIN_HZ = 0.3  # cores that a backlog of one CPU-second adds
 FAST, SLOW, LONG = 0.56, 0.2, 0.06  # weights of the newest second
@@ -61,11 +64,11 @@ def at_other_price(method: str) -> bool:
     return re.fullmatch(r"curves-[0-9.]+", method) is not None
 
 
-def remember(xp: Any, memory: Memory | None, seen: Observation) -> Memory:
-    """The memory after another second; None before the first."""
-    arrived = xp.asarray(seen.arrived_hz)
+def remember(xp: Any, memory: Memory | None, seen: Observation | OneService) -> Memory:
+    """The memory after another second; None before the first. Of one service where `xp` is `core.scalars`."""
+    arrived = seen.arrived_hz
     if memory is None:
-        return Memory(arrived, arrived, xp.ones_like(arrived), 0.03 * xp.ones_like(arrived))
+        return Memory(arrived, arrived, 0 * arrived + 1, 0 * arrived + 0.03)
     surprise = xp.minimum((arrived - memory.fast_hz) ** 2 / (memory.fast_hz + 1), 30.0)
     return Memory(
         memory.fast_hz + FAST * (arrived - memory.fast_hz),
@@ -75,7 +78,7 @@ def remember(xp: Any, memory: Memory | None, seen: Observation) -> Memory:
     )
 
 
-def middle(xp: Any, memory: Memory, seen: Observation) -> Array:
+def middle(xp: Any, memory: Memory, seen: Observation | OneService) -> Array:
     """The queueing model's limit, around which the candidates lie, float[A], cores."""
     steady = limit_for(xp, memory.fast_hz, seen, MODEL_LATE)
     wanted = steady + DRAIN_HZ * queued_cpu_s(xp, memory.fast_hz, seen)
@@ -84,8 +87,7 @@ def middle(xp: Any, memory: Memory, seen: Observation) -> Array:
 
 def candidates(xp: Any, middle_cpu: Array, seen: Observation) -> Array:
     """Limits to choose from, float[A, K], cores."""
-    ratio = SPAN ** (2 * xp.arange(CANDIDATES) / (CANDIDATES - 1) - 1)
-    return xp.clip(middle_cpu[:, None] * ratio, seen.min_cpu[:, None], seen.max_cpu[:, None])
+    return xp.minimum(xp.maximum(middle_cpu[:, None] * RATIOS, seen.min_cpu[:, None]), seen.max_cpu[:, None])
 
 
 def predict(xp: Any, layers: Layers, x: Array) -> tuple[Array, Array]:
@@ -96,11 +98,11 @@ def predict(xp: Any, layers: Layers, x: Array) -> tuple[Array, Array]:
     return xp.exp(out[:, :CANDIDATES]), out[:, CANDIDATES:]
 
 
-def inputs(xp: Any, memory: Memory, seen: Observation, middle_cpu: Array) -> Array:
-    """What the network sees, float32[A, F]; every input is of order one."""
+def inputs(xp: Any, memory: Memory, seen: Observation | OneService, middle_cpu: Array) -> list[Array]:
+    """What the network sees: F inputs, float[A] each, or floats of one service where `xp` is `core.scalars`; all are of order one."""
     rate, work, bound = memory.fast_hz, seen.cpu_per_request_s, seen.slo_response_s
     used = (seen.usage_cpu + 0.02) / (seen.arrived_hz * work + 0.02)
-    columns = [
+    return [
         xp.log(middle_cpu) + 1,
         rate * work,
         xp.log(rate + 1) / 2 - 1.5,
@@ -117,4 +119,3 @@ def inputs(xp: Any, memory: Memory, seen: Observation, middle_cpu: Array) -> Arr
         10 * work / bound,
         10 * seen.overhead_s / bound,
     ]
-    return xp.stack([xp.asarray(column, dtype=xp.float32) for column in columns], axis=-1)

@@ -7,10 +7,11 @@ Source of the reference features: NANCY D4.2, Table 5 (and the priorities that i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from edgewright.core import scalars
 from edgewright.core.contracts import Array
 from edgewright.scaling.model import Scenario
 
@@ -49,6 +50,32 @@ class Observation:
     oom_kills: Array | None = None  # since the last interval
 
 
+class OneService(NamedTuple):
+    """What an Observation tells of one service, under the same names, each a float; for formulas over `core.scalars`."""
+
+    limit_cpu: Array
+    usage_cpu: Array
+    throttled: Array
+    arrived_hz: Array
+    backlog: Array
+    response_mean_s: Array
+    late: Array
+    failed: Array
+    priority: Array
+    cpu_per_request_s: Array
+    cpu_cv: Array
+    overhead_s: Array
+    min_cpu: Array
+    max_cpu: Array
+    slo_response_s: Array
+
+
+def each(seen: Observation) -> list[OneService]:
+    """The services of an observation, one by one; its fields are numpy arrays."""
+    *of_services, bound_s = (np.asarray(getattr(seen, name), np.float64).tolist() for name in OneService._fields)
+    return [OneService._make((*values, bound_s)) for values in zip(*of_services, strict=True)]
+
+
 def declared(scenario: Scenario) -> dict[str, Any]:
     """The fields of an Observation that the scenario says and no interval changes, float64."""
     services = scenario.services
@@ -71,17 +98,42 @@ def frame(xp: Any, seen: Observation, features: Features, price: float | Array =
 
     `price` is what a core costs in the SLO reward; a policy trained over a range of prices obeys it.
     """
+    if xp is np:
+        return frame_of(each(seen), float(seen.slice_cpu), features, float(price))
+    left = seen.slice_cpu - seen.limit_cpu.sum()
+    utilization, priority = _mean_of_others(seen.usage_cpu / seen.limit_cpu), _mean_of_others(seen.priority)
+    columns = _features(xp, seen, left, utilization, priority, features, price)
+    return xp.stack([xp.asarray(column, dtype=xp.float32) for column in columns], axis=-1)
+
+
+def frame_of(services: list[OneService], slice_cpu: float, features: Features, price: float) -> Array:
+    """The same, service by service: a third of numpy's time."""
+    left = slice_cpu - sum(one.limit_cpu for one in services)
+    utilization = _mean_of_others([one.usage_cpu / one.limit_cpu for one in services])
+    priority = _mean_of_others([one.priority for one in services])
+    known = zip(services, utilization, priority, strict=True)
+    return np.array([_features(scalars, one, left, u, p, features, price) for one, u, p in known], np.float32)
+
+
+def _features(
+    xp: Any,
+    seen: Observation | OneService,
+    left_cpu: Array,
+    utilization_of_others: Array,
+    priority_of_others: Array,
+    features: Features,
+    price: Array,
+) -> list[Array]:
+    """The F features, float[A] each, or floats of one service where `xp` is `core.scalars`."""
     highest = seen.max_cpu
-    utilization = seen.usage_cpu / seen.limit_cpu
-    available = (seen.slice_cpu - seen.limit_cpu.sum()) / highest
     columns = [
         seen.limit_cpu / highest,
         seen.usage_cpu / highest,
-        available,
-        utilization,
-        _mean_of_others(xp, utilization),
+        left_cpu / highest,
+        seen.usage_cpu / seen.limit_cpu,
+        utilization_of_others,
         seen.priority,
-        _mean_of_others(xp, seen.priority),
+        priority_of_others,
     ]
     if features == "slo":
         demand = seen.arrived_hz * seen.cpu_per_request_s
@@ -94,9 +146,9 @@ def frame(xp: Any, seen: Observation, features: Features, price: float | Array =
             xp.clip(xp.log2(xp.maximum(seen.response_mean_s, 1e-3) / bound) / 4.0, -1.5, 1.5),
             seen.late,
             seen.failed,
-            xp.zeros_like(seen.limit_cpu) + xp.log2(xp.maximum(price, 1e-3)) / 2,
+            0 * seen.limit_cpu + xp.log2(xp.maximum(price, 1e-3)) / 2,
         ]
-    return xp.stack([xp.asarray(column, dtype=xp.float32) for column in columns], axis=-1)
+    return columns
 
 
 def push(xp: Any, history: Array, newest: Array) -> Array:
@@ -114,8 +166,8 @@ def flatten(history: Array) -> Array:
     return history.reshape(history.shape[0], -1)
 
 
-def _mean_of_others(xp: Any, values: Array) -> Array:
-    count = values.shape[0]
-    if count == 1:
-        return xp.zeros_like(values)
-    return (values.sum() - values) / (count - 1)
+def _mean_of_others(values: Array) -> Array:
+    """For each of A values the mean of the others, 0 where there is none; of an array or of a list of floats."""
+    count = max(len(values) - 1, 1)
+    total = sum(values)
+    return [(total - value) / count for value in values] if isinstance(values, list) else (total - values) / count

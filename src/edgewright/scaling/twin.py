@@ -102,7 +102,7 @@ class ScalingTwin:
         self, key: Array, state: ScalingState, action: Array, params: ScalingParams
     ) -> tuple[ScalingState, Array, Array, Array, Array, Mapping[str, Array]]:
         last = last_seen(state, params)
-        wanted = self.actions.limits(jnp, action, last, state.rate_hz)
+        wanted = self.actions.limits(jnp, action.T, last, state.rate_hz)
         limit = bound(jnp, wanted, last)
         served, (after, seen) = self.advance(key, state, limit, params)
         reward = self._reward(served, seen, last, params)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgewright.core import scalars
 from edgewright.core.contracts import BoolArray
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
@@ -30,7 +31,7 @@ from edgewright.scaling.curves import (
     remember,
 )
 from edgewright.scaling.model import Action, Scenario
-from edgewright.scaling.observation import Observation
+from edgewright.scaling.observation import Observation, each
 from edgewright.scaling.policies.trained_for import require_interval, require_slo
 
 
@@ -49,29 +50,30 @@ class CostCurves:
         self._layers = _layers(path, (INPUTS, *self.card.hidden, 2 * CANDIDATES))
 
     def decide(
-        self, observation: Observation, mask: BoolArray | None, memory: Memory | None
+        self, observation: Observation, mask: BoolArray | None, memory: list[Memory] | None
     ) -> tuple[Action, Any, tuple[str, ...]]:
-        seen, memory = observation, remember(np, memory, observation)
-        centre = middle(np, memory, seen)
-        limit = candidates(np, centre, seen)
-        late, following = predict(np, self._layers, inputs(np, memory, seen, centre))
+        services = each(observation)
+        known = memory or (None,) * len(services)
+        memory = [remember(scalars, old, one) for old, one in zip(known, services, strict=True)]
+        centre = [middle(scalars, old, one) for old, one in zip(memory, services, strict=True)]
+        seen = [inputs(scalars, old, *rest) for old, *rest in zip(memory, services, centre, strict=True)]
+        limit = candidates(np, np.array(centre), observation)
+        late, following = predict(np, self._layers, np.array(seen, np.float32))
         cost = late + self.price * (limit + following)
         # The guard keeps the limit of a service that misses its SLO: choose among what it will allow.
-        held = (seen.late > seen.slo_late_allowed)[:, None] & (limit < seen.limit_cpu[:, None])
-        chosen = np.where(held & ~held.all(axis=1, keepdims=True), np.inf, cost).argmin(axis=1)
+        missed = observation.late > observation.slo_late_allowed
+        if missed.any():
+            held = missed[:, None] & (limit < observation.limit_cpu[:, None])
+            cost = np.where(held & ~held.all(axis=1, keepdims=True), np.inf, cost)
+        chosen = cost.argmin(axis=1)
         rows = np.arange(chosen.size)
+        wanted = limit[rows, chosen]
+        expected, at_model = late[rows, chosen].tolist(), late[:, CANDIDATES // 2].tolist()
         reasons = tuple(
-            f"{rate:.0f}/s: expects {few:.1f} late in 2 s at {cpu:.3f}, {at_model:.1f} at {model:.3f}"
-            for rate, few, cpu, at_model, model in zip(
-                memory.fast_hz,
-                late[rows, chosen],
-                limit[rows, chosen],
-                late[:, CANDIDATES // 2],
-                centre,
-                strict=True,
-            )
+            f"{old.fast_hz:.0f}/s: expects {few:.1f} late in 2 s at {cpu:.3f}, {more:.1f} at {model:.3f}"
+            for old, few, cpu, more, model in zip(memory, expected, wanted.tolist(), at_model, centre, strict=True)
         )
-        return Action(limit[rows, chosen]), memory, reasons
+        return Action(wanted), memory, reasons
 
 
 def _layers(path: Path, widths: tuple[int, ...]) -> Layers:

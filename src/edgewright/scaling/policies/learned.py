@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from edgewright.core import scalars
 from edgewright.core.contracts import BoolArray, Box, Discrete
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
@@ -20,9 +21,11 @@ from edgewright.scaling.observation import (
     FRAME_SIZE,
     Features,
     Observation,
+    OneService,
+    each,
     first_history,
     flatten,
-    frame,
+    frame_of,
     push,
 )
 from edgewright.scaling.policies.curves import CostCurves
@@ -67,35 +70,34 @@ class Learned:
     def decide(
         self, observation: Observation, mask: BoolArray | None, memory: Any
     ) -> tuple[Action, Any, tuple[str, ...]]:
-        newest = frame(np, observation, self.features, self.price)
-        rate = np.asarray(observation.arrived_hz)
+        services = each(observation)
+        newest = frame_of(services, float(observation.slice_cpu), self.features, self.price)
         if memory is None:
             inner, history = None, first_history(np, newest, self.frames)
+            rate = [one.arrived_hz for one in services]
         else:
-            inner, history, old = memory
+            inner, history, rate = memory
             history = push(np, history, newest)
-            rate = old + SMOOTHING * (rate - old)
-        allowed = self.actions.mask(np, observation) if mask is None else mask
-        raw, inner = self.network.act(flatten(history), allowed if self.actions.discrete else None, inner)
-        cpu = self.actions.limits(np, raw, observation, rate)
-        return (
-            Action(np.asarray(cpu, dtype=np.float64)),
-            (inner, history, rate),
-            self._reasons(observation, rate, cpu),
-        )
+            rate = [old + SMOOTHING * (one.arrived_hz - old) for old, one in zip(rate, services, strict=True)]
+        if self.actions.discrete and mask is None:
+            mask = self.actions.mask(np, observation)
+        raw, inner = self.network.act(flatten(history), mask if self.actions.discrete else None, inner)
+        chosen = zip(raw.tolist(), services, rate, strict=True)
+        cpu = [self.actions.limits(scalars, action, one, recent) for action, one, recent in chosen]
+        allowed = float(observation.slo_late_allowed)
+        told = zip(services, rate, cpu, strict=True)
+        reasons = tuple(self._reason(one, allowed, recent, limit) for one, recent, limit in told)
+        return Action(np.array(cpu)), (inner, history, rate), reasons
 
-    def _reasons(self, seen: Observation, rate: Any, cpu: Any) -> tuple[str, ...]:
+    def _reason(self, seen: OneService, late_allowed: float, rate_hz: float, cpu: float) -> str:
         """What the network reacted to, in words; the network itself gives none."""
-        reasons = []
-        for i in range(cpu.size):
-            demand = rate[i] * seen.cpu_per_request_s[i]
-            text = f"demand {demand:.2f} CPU x {cpu[i] / max(demand, 1e-3):.1f}"
-            if seen.late[i] > seen.slo_late_allowed:
-                text += f"; {seen.late[i]:.0%} late"
-            if seen.backlog[i] >= 3:
-                text += f"; {seen.backlog[i]:.0f} waiting"
-            reasons.append(text)
-        return tuple(reasons)
+        demand = rate_hz * seen.cpu_per_request_s
+        text = f"demand {demand:.2f} CPU x {cpu / max(demand, 1e-3):.1f}"
+        if seen.late > late_allowed:
+            text += f"; {seen.late:.0%} late"
+        if seen.backlog >= 3:
+            text += f"; {seen.backlog:.0f} waiting"
+        return text
 
 
 def from_file(scenario: Scenario, path: Path, price: float | None = None) -> Learned | CostCurves:
