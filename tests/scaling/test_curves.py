@@ -7,14 +7,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from edgewright.core import scalars
 from edgewright.core.errors import InputError
-from edgewright.scaling.curves import CANDIDATES, INPUTS, candidates, middle, remember
+from edgewright.scaling.curves import CANDIDATES, INPUTS, candidates, inputs, middle, remember
 from edgewright.scaling.evaluation import measure, rollout
 from edgewright.scaling.events import SimulatedSlice
 from edgewright.scaling.model import Scenario
+from edgewright.scaling.observation import each
 from edgewright.scaling.policies import make_policy
 from edgewright.scaling.policies.learned import shipped
 
@@ -83,6 +86,21 @@ def test_candidates_lie_around_the_model_and_within_the_services_range(scenario:
     assert np.all((tried >= 0.1) & (tried <= 0.6))
     assert np.all(np.diff(tried, axis=1) >= 0)
     assert tried[:, CANDIDATES // 2] == pytest.approx(centre)
+
+
+def test_a_service_alone_is_seen_as_in_jax(scenario: Callable[..., Scenario]) -> None:
+    simulated, together, alone = SimulatedSlice(scenario(90, 40, 3, duration_s=30), 4), None, None
+    for _ in range(30):
+        seen = simulated.run(1.0)
+        together = remember(jnp, together, seen)
+        known = alone or [None] * 3
+        alone = [remember(scalars, old, one) for old, one in zip(known, each(seen), strict=True)]
+        centre = middle(jnp, together, seen)
+        expected = np.stack(inputs(jnp, together, seen, centre), axis=-1)
+        for one, memory, cpu, row in zip(each(seen), alone, centre, expected, strict=True):
+            # a rate at the edge of a step of the limits' grid may round to either side
+            assert middle(scalars, memory, one) == pytest.approx(float(cpu), rel=0.03)
+            assert inputs(scalars, memory, one, float(cpu)) == pytest.approx(row.tolist(), abs=1e-4)
 
 
 def test_a_short_training_learns_which_limits_are_cheap(tmp_path: Path, scenario: Callable[..., Scenario]) -> None:

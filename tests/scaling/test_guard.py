@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgewright.core import scalars
 from edgewright.scaling.actions import ActionMap, bound, explain
 from edgewright.scaling.control import Controller
 from edgewright.scaling.events import SimulatedSlice
 from edgewright.scaling.model import Scenario, check
-from edgewright.scaling.observation import Observation, first_history, flatten, frame, push
+from edgewright.scaling.observation import Observation, each, first_history, flatten, frame, push
 from edgewright.scaling.policies import POLICIES, make_policy
 
 from .conftest import make_scenario

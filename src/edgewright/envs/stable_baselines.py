@@ -19,7 +19,7 @@ def vec_env(twin: str | Twin, num_envs: int, *, seed: int, **options: Any) -> Tw
     return TwinVecEnv(registry.twin(twin, **options) if isinstance(twin, str) else twin, num_envs, seed=seed)
 
 
-class TwinVecEnv(VecEnv):  # type: ignore[misc]
+class TwinVecEnv(VecEnv):  # type: ignore[misc, unused-ignore]
     """Environment i is seeded with seed + i. stable-baselines3 knows no action masks: it may take masked actions."""
 
     def __init__(self, twin: Twin, num_envs: int, *, seed: int) -> None:

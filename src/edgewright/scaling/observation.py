@@ -7,6 +7,7 @@ Source of the reference features: NANCY D4.2, Table 5 (and the priorities that i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -70,10 +71,14 @@ class OneService(NamedTuple):
     slo_response_s: Array
 
 
+_FIELDS = attrgetter(*OneService._fields)
+
+
 def each(seen: Observation) -> list[OneService]:
     """The services of an observation, one by one; its fields are numpy arrays."""
-    *of_services, bound_s = (np.asarray(getattr(seen, name), np.float64).tolist() for name in OneService._fields)
-    return [OneService._make((*values, bound_s)) for values in zip(*of_services, strict=True)]
+    *of_services, bound_s = _FIELDS(seen)
+    rows = zip(*[values.tolist() for values in of_services], strict=True)
+    return [OneService(*values, float(bound_s)) for values in rows]  # type: ignore[call-arg]
 
 
 def declared(scenario: Scenario) -> dict[str, Any]:
