@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,36 +25,45 @@ import numpy as np
 from edgewright.scaling.control import Controller
 from edgewright.scaling.events import SimulatedSlice
 from edgewright.scaling.launch import free_port
-from edgewright.scaling.policies import make_policy
+from edgewright.scaling.model import read_scenario
+from edgewright.scaling.policies import POLICIES, make_policy
 from edgewright.scaling.tuning import folder
 
-POLICIES = ("threshold", "hpa", "vpa", "model", "dqn", "ppo")
 
+def decisions(repetitions: int = 10_000) -> dict[str, dict[str, float]]:
+    """Time of Policy.decide, and of the whole step with the guard, for three services, us.
 
-def decisions(repetitions: int = 3000) -> dict[str, dict[str, float]]:
-    """Time of Policy.decide, and of the whole step with the guard, for three services, us."""
-    from edgewright.scaling.model import read_scenario
-
+    `a bare loop` is as long as a decision and calls nothing: the distance of its percentiles is the host's.
+    """
     scenario = read_scenario(folder() / "diurnal.yaml")
-    simulated = SimulatedSlice(scenario, 0)
-    seen = [simulated.run() for _ in range(50)]
-    rows = {}
-    for name in POLICIES:
-        policy, memory, taken = make_policy(name, scenario), None, []
-        controller, whole = Controller(scenario, make_policy(name, scenario)), []
-        for n in range(repetitions):
-            began = time.perf_counter_ns()
-            _, memory, _ = policy.decide(seen[n % 50], None, memory)
-            taken.append(time.perf_counter_ns() - began)
-            began = time.perf_counter_ns()
-            controller.step(seen[n % 50])
-            whole.append(time.perf_counter_ns() - began)
-        cut = repetitions // 10  # the first ones fill caches
-        p50, p99 = np.percentile(taken[cut:], [50, 99]) / 1e3
-        step50, step99 = np.percentile(whole[cut:], [50, 99]) / 1e3
-        rows[name] = {"p50_us": p50, "p99_us": p99, "step_p50_us": step50, "step_p99_us": step99}
+    rows = {"a bare loop": _spread(lambda n: sum(range(2500)), repetitions, "")}
+    for name in (name for name in POLICIES if name != "fixed"):
+        controller, simulated, seen = Controller(scenario, make_policy(name, scenario)), SimulatedSlice(scenario, 0), []
+        for _ in range(180):  # as it goes under this policy
+            seen.append(simulated.run())
+            simulated.apply(controller.step(seen[-1]).allowed)
+        policy, memory = make_policy(name, scenario), None
+
+        def decide(n: int) -> None:
+            nonlocal memory
+            _, memory, _ = policy.decide(seen[n % len(seen)], None, memory)  # noqa: B023
+
+        def step(n: int) -> None:
+            controller.step(seen[n % len(seen)])  # noqa: B023
+
+        rows[name] = _spread(decide, repetitions, "") | _spread(step, repetitions, "step_")
     rows["jax imported"] = {"jax": float("jax" in sys.modules)}
     return rows
+
+
+def _spread(run: Callable[[int], Any], repetitions: int, prefix: str) -> dict[str, float]:
+    taken = []
+    for n in range(repetitions):
+        began = time.perf_counter_ns()
+        run(n)
+        taken.append(time.perf_counter_ns() - began)
+    p50, p99 = np.percentile(taken[repetitions // 10 :], [50, 99]) / 1e3  # the first ones fill caches
+    return {f"{prefix}p50_us": float(p50), f"{prefix}p99_us": float(p99)}
 
 
 def loop(seconds: int) -> dict[str, Any]:

@@ -226,7 +226,7 @@ def calibrate(
 def live(
     policies: Annotated[
         str, typer.Option(help="Names or exported files, with commas.")
-    ] = "threshold,hpa,model,curves,dqn,ppo",
+    ] = "threshold,hpa,model,curves,curves-30,dqn,ppo",
     scenario: ScenarioFile = None,
     seconds: Annotated[int, typer.Option(help="Length of one run.")] = 120,
     repetitions: Annotated[int, typer.Option(help="Runs of each policy, in alternating order.")] = 3,

@@ -65,7 +65,7 @@ def at_other_price(method: str) -> bool:
 
 
 def remember(xp: Any, memory: Memory | None, seen: Observation | OneService) -> Memory:
-    """The memory after another second; None before the first. Of one service where `xp` is `core.scalars`."""
+    """The memory after another second; None before the first. Of one service, too: floats, and `core.scalars`."""
     arrived = seen.arrived_hz
     if memory is None:
         return Memory(arrived, arrived, 0 * arrived + 1, 0 * arrived + 0.03)
@@ -99,7 +99,7 @@ def predict(xp: Any, layers: Layers, x: Array) -> tuple[Array, Array]:
 
 
 def inputs(xp: Any, memory: Memory, seen: Observation | OneService, middle_cpu: Array) -> list[Array]:
-    """What the network sees: F inputs, float[A] each, or floats of one service where `xp` is `core.scalars`; all are of order one."""
+    """What the network sees, F columns float[A] of order one; floats of one service where `xp` is `core.scalars`."""
     rate, work, bound = memory.fast_hz, seen.cpu_per_request_s, seen.slo_response_s
     used = (seen.usage_cpu + 0.02) / (seen.arrived_hz * work + 0.02)
     return [

@@ -52,7 +52,7 @@ class Observation:
 
 
 class OneService(NamedTuple):
-    """What an Observation tells of one service, under the same names, each a float; for formulas over `core.scalars`."""
+    """One service of an Observation, under the same names, each a float; for formulas over `core.scalars`."""
 
     limit_cpu: Array
     usage_cpu: Array
