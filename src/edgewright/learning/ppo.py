@@ -99,8 +99,9 @@ class Ppo:
         critic_hidden = config.hidden if config.critic_hidden is None else config.critic_hidden
         self.critic = Network(outputs=1, hidden=critic_hidden, **shape)  # type: ignore[arg-type]
         critic_rate = config.critic_learning_rate or config.learning_rate
+        # One flat vector: a few operations a minibatch instead of a few for every layer.
         self.optimizers = tuple(
-            optax.chain(optax.clip_by_global_norm(config.max_gradient_norm), optax.adam(rate, eps=1e-5))
+            optax.flatten(optax.chain(optax.clip_by_global_norm(config.max_gradient_norm), optax.adam(rate, eps=1e-5)))
             for rate in (config.learning_rate, critic_rate)
         )
 
