@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pickle
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import Field
 
 from edgewright.core.documents import Document, Part, parse, read
@@ -45,6 +48,9 @@ def test_good_document() -> None:
         ('{"format": "edgewright.thing/1", "name": "a", "name": "b"}', "key"),
         ("[1, 2]", "document"),
         ("{", "syntax"),
+        ('{"format": "edgewright.thing/1", "name": "\\uD800"}', "syntax"),
+        ("[" * 100_000, "syntax"),
+        ('{"format": ' + "9" * 5000 + "}", "syntax"),
     ],
 )
 def test_bad_json_names_the_field(text: str, field: str) -> None:
@@ -55,6 +61,10 @@ def test_bad_json_names_the_field(text: str, field: str) -> None:
     assert error.value.allowed
 
 
+def test_escaped_characters() -> None:
+    assert parse(Thing, GOOD.replace('"a"', '"\\ud83d\\ude00 \\u00e9"'), source="x").name == "😀 é"
+
+
 @pytest.mark.parametrize(
     ("text", "field"),
     [
@@ -63,6 +73,16 @@ def test_bad_json_names_the_field(text: str, field: str) -> None:
         ("format: edgewright.thing/1\nname: a\ninner: [{rate: .inf}]\n", "document"),
         ("format: edgewright.thing/1\nname: [1\n", "syntax"),
         ("format: edgewright.thing/1\nname: !!python/object/apply:os.getcwd []\n", "syntax"),
+        ("format: edgewright.thing/1\nname: 2024-13-45\n", "syntax"),
+        ("format: edgewright.thing/1\nname: 2024-12-24\n", "document"),
+        ("format: edgewright.thing/1\nname: !!map 5\n", "syntax"),
+        ("format: edgewright.thing/1\nname: !!bool x\n", "syntax"),
+        ("format: edgewright.thing/1\nname: !!timestamp x\n", "syntax"),
+        ("format: " + "9" * 5000, "syntax"),
+        ("format: 0x" + "f" * 5000, "syntax"),
+        ("[" * 100_000, "syntax"),
+        ("format: edgewright.thing/1\nname: a\ninner: &a [*a]\n", "aliases"),
+        ("a: &a {x: 1}\nb: {<<: *a}\n", "syntax"),
     ],
 )
 def test_bad_yaml(text: str, field: str, tmp_path: Path) -> None:
@@ -72,6 +92,27 @@ def test_bad_yaml(text: str, field: str, tmp_path: Path) -> None:
         read(Thing, path)
     assert error.value.field == field
     assert str(path) in str(error.value)
+
+
+def test_aliases_do_not_multiply() -> None:
+    bomb = "\n".join(["a0: &a0 x", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 11))])
+    for text in (
+        bomb,
+        f"{bomb}\n? *a10\n: x",
+        f"{bomb}\nb: !!pairs [a: *a10]",
+        f"a: &a {'x' * 100_000}\nb: [{', '.join(['*a'] * 100)}]",
+    ):
+        with pytest.raises(InputError, match=r"aliases|unhashable"):
+            parse(Thing, text, source="x", yaml_syntax=True)
+    few = "format: edgewright.thing/1\nname: a\ninner: [&one {rate: 2.0}, *one]\n"
+    assert len(parse(Thing, few, source="x", yaml_syntax=True).inner) == 2
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="ab:{}[]&*!<?|>-#'\"\n \t.0x1_\\%@,~", max_size=40), st.booleans())
+def test_any_text_is_read_or_refused(text: str, yaml_syntax: bool) -> None:
+    with contextlib.suppress(InputError):
+        parse(Thing, text, source="x", yaml_syntax=yaml_syntax)
 
 
 def test_missing_and_binary_files(tmp_path: Path) -> None:

@@ -42,6 +42,18 @@ def test_bursts_raise_the_rate_for_a_while() -> None:
     assert 0.1 < (rate == 20).mean() < 0.3  # 4 s of every 24 s on average
 
 
+@pytest.mark.parametrize(("length_s", "whole"), [(3.0, 3), (2.6, 3), (0.2, 1)])
+def test_bursts_last_as_long_as_they_should(length_s: float, whole: int) -> None:
+    gap_s = 20.0
+    bursts = {"mean_gap_s": gap_s, "length_s": length_s, "factor": 2.0}
+    high = shape({"kind": "constant", "rate_hz": 10.0}, 200_000, bursts) == 20
+    edges = np.flatnonzero(np.diff(high))[: np.diff(high).sum() // 2 * 2].reshape(-1, 2)  # before each burst, its last
+    lengths = edges[:, 1] - edges[:, 0]
+    assert (lengths % whole == 0).all()  # twice as long where one follows at once
+    assert np.median(lengths) == whole
+    assert (~high).sum() / (high.sum() / whole) == pytest.approx(gap_s, rel=0.05)
+
+
 def test_trace(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("second,rate_hz\n0,3\n1,5\n")
     trace = {"kind": "trace", "file": "t.csv", "scale": 2.0}
@@ -53,6 +65,13 @@ def test_trace(tmp_path: Path) -> None:
         shape({**trace, "column": "x"}, 3, folder=tmp_path)
     with pytest.raises(InputError, match="readable"):
         shape({**trace, "file": "none.csv"}, 3, folder=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"rate_hz\n\xe9\n", b"rate_hz\n3\0\n", b"rate_hz\n" + b"3" * 200_000])
+def test_trace_that_is_no_csv_text(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.csv"):
+        shape({"kind": "trace", "file": "t.csv"}, 3, folder=tmp_path)
 
 
 def test_arrivals_are_poisson_and_seeded() -> None:

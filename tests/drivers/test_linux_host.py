@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -181,6 +184,9 @@ def test_what_cannot_start_says_why_and_leaves_nothing(host: LinuxHost, tmp_path
             "ended while starting",
         ),
         (ServiceSpec("one", IDLE, health_url=nowhere, start_timeout_s=0.3), "not healthy after 0.3 s"),
+        (ServiceSpec("one", IDLE, health_url=f"{nowhere}a b", start_timeout_s=0.3), "control characters"),
+        (ServiceSpec("one", IDLE, {"A": "nul\0"}), "null byte"),
+        (ServiceSpec("one", IDLE, {"A=B": "c"}), "illegal environment variable name"),
     ]
     for spec, reason in cases:
         with pytest.raises(HostError, match=reason):
@@ -259,7 +265,8 @@ class Slow(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", {port}), Slow).serve_forever()
 """
     folder = host.log_file("one").parent
-    spec = ServiceSpec("one", (*PYTHON, code), working_directory=folder, health_url=f"http://127.0.0.1:{port}/")
+    url = f"http://127.0.0.1:{port}/"
+    spec = ServiceSpec("one", (*PYTHON, code), working_directory=folder, health_url=url, start_unthrottled=True)
     (folder / "ready").touch()
     host.start(spec, Limits(0.5))
     (folder / "ready").unlink()
@@ -291,3 +298,51 @@ def test_threads_may_share_a_host(host: LinuxHost) -> None:
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(live, names)) == pytest.approx([0.39] * 3)
     assert set(json.loads((host._state / f"{INSTANCE}.json").read_text())["services"]) == set(names)
+
+
+def test_what_answers_without_http_is_not_healthy(host: LinuxHost) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def greet() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    connection.sendall(b"220 mail.example ready\r\n")
+                    connection.close()
+
+        threading.Thread(target=greet, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        with pytest.raises(HostError, match=r"not healthy after 0.3 s: 220 mail"):
+            host.start(ServiceSpec("one", IDLE, health_url=url, start_timeout_s=0.3), Limits(0.5))
+
+
+def test_services_start_and_end_on_a_full_disk(
+    tmp_path: Path, require: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("cgroup-cpu", "cgroup-memory")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    host = LinuxHost(tmp_path, INSTANCE, grace_s=0.5)
+    pids = [host.start(ServiceSpec("a", IDLE), Limits(0.5))]
+    monkeypatch.setattr(os, "fsync", full)
+    pids += [host.start(ServiceSpec(name, IDLE), Limits(0.5)) for name in ("b", "c")]
+    host.close()
+    assert not any(Process.of(pid) for pid in pids)
+    assert not any(parent.exists() for parent in host._place.parents)
+
+
+def test_a_log_that_has_grown_begins_anew_at_a_start(host: LinuxHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgewright.drivers.linux.processes.LOG_BYTES", 1000)
+    log = host.log_file("one")
+    log.write_bytes(b"x" * 5000 + b"the end")
+    host.start(ServiceSpec("one", (*PYTHON, "import time; print('new', flush=True); time.sleep(60)")), Limits(0.5))
+    wait_until(lambda: log.read_bytes() == b"new\n")
+    old = log.with_name(f"{log.name}.1").read_bytes()
+    assert len(old) == 1000
+    assert old.endswith(b"the end")
+    host.restart("one")
+    wait_until(lambda: log.read_bytes() == b"new\nnew\n")

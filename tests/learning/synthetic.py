@@ -125,7 +125,8 @@ class Constant:
         return state + 1, jnp.ones((1, 1)), jnp.ones(1), over & terminates, over & ~terminates, {}
 
     def mask(self, state: Array, params: Array) -> Array:
-        return jnp.ones((1, 1 if self.box else 2), bool)
+        over = jnp.asarray(self.terminates) & (state >= self.horizon)  # in a terminal state nothing is allowed
+        return jnp.broadcast_to(~over, (1, 1 if self.box else 2))
 
 
 class QueueState(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -34,9 +35,10 @@ def test_reaches_the_optimum(runs, name):
     ("config", "count"),
     [
         (DqnConfig(**{**VALUE, "gamma": 0.9}, target_every=20), 1500),
+        (DqnConfig(**{**VALUE, "gamma": 0.9}, target_every=20, double=False), 1500),
         (TabularConfig(bins=(1,), low=(0.0,), high=(2.0,), gamma=0.9), 1500),
     ],
-    ids=["dqn", "tabular"],
+    ids=["dqn", "plain dqn", "tabular"],
 )
 def test_bootstraps_on_truncation_and_not_on_termination(config, count):
     cut = _value(train(Constant(terminates=False), config, steps=count))
@@ -149,6 +151,8 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         train(twin, DqnConfig(**{**VALUE, "learning_rate": 1e-4}), steps=200, chunk_steps=100, checkpoint=tmp_path)
     with pytest.raises(InputError, match="seeds"):
         train(twin, config, seeds=(5,), steps=200, chunk_steps=100, checkpoint=tmp_path)
+    with pytest.raises(InputError, match="twin_options"):
+        train(replace(twin, forbidden=False), config, steps=200, chunk_steps=100, checkpoint=tmp_path)
     file: Path = tmp_path / "checkpoint.npz"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(InputError, match="checkpoint"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,10 +14,10 @@ import pytest
 
 from edgewright.core import scalars
 from edgewright.core.errors import InputError
-from edgewright.scaling.curves import CANDIDATES, INPUTS, candidates, inputs, middle, remember
+from edgewright.scaling.curves import CANDIDATES, INPUTS, RATIOS, candidates, inputs, middle, predict, remember
 from edgewright.scaling.evaluation import measure, rollout
 from edgewright.scaling.events import SimulatedSlice
-from edgewright.scaling.model import Scenario
+from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import each
 from edgewright.scaling.policies import make_policy
 from edgewright.scaling.policies.learned import shipped
@@ -101,6 +102,33 @@ def test_a_service_alone_is_seen_as_in_jax(scenario: Callable[..., Scenario]) ->
             # a rate at the edge of a step of the limits' grid may round to either side
             assert middle(scalars, memory, one) == pytest.approx(float(cpu), rel=0.03)
             assert inputs(scalars, memory, one, float(cpu)) == pytest.approx(row.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.3])
+def test_the_folded_network_decides_as_the_plain_one(late: float, scenario: Callable[..., Scenario]) -> None:
+    """Against `predict` and the least cost; a service that misses its SLO chooses among no less than it has."""
+    policy = make_policy("curves", three := scenario(90, 40, 3, duration_s=30))
+    arrays = np.load(shipped("curves"))
+    layers = [{"weight": arrays[f"weight.{i}"], "bias": arrays[f"bias.{i}"]} for i in range(len(arrays.files) // 2)]
+    simulated, held, memory = SimulatedSlice(three, 6), None, None
+    rng = np.random.default_rng(0)
+    for limits in ([0.05, 0.05, 0.05], [1.0, 0.3, 0.2], *rng.uniform(0.05, 1.0, (20, 3))):
+        simulated.apply(Action(np.array(limits)))
+        seen = replace(simulated.run(), late=np.full(3, late))
+        action, held, _ = policy.decide(seen, None, held)
+        memory = remember(np, memory, seen)
+        centre = middle(np, memory, seen)
+        expected, following = predict(np, layers, np.stack(inputs(np, memory, seen, centre), -1).astype(np.float32))
+        tried = candidates(np, centre, seen)
+        cost = expected + 18.0 * (tried + following)
+        if late:
+            held_back = (centre[:, None] * RATIOS < seen.limit_cpu[:, None] - 1e-3) & (
+                centre[:, None] * RATIOS[-1] >= seen.limit_cpu[:, None]
+            )
+            cost = np.where(held_back, np.inf, cost)
+        best = cost.min(axis=1)
+        taken = np.where(np.abs(tried - action.cpu[:, None]) < 1e-6, cost, np.inf).min(axis=1)
+        assert taken == pytest.approx(best, rel=1e-3)
 
 
 def test_a_short_training_learns_which_limits_are_cheap(tmp_path: Path, scenario: Callable[..., Scenario]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from edgewright.scaling.curves import at_other_price
 from edgewright.scaling.evaluation import Rollout, measure, rollout
 from edgewright.scaling.memory_study import in_twin
 from edgewright.scaling.model import Behaviour, Scenario, read_scenario
-from edgewright.scaling.policies import POLICIES
+from edgewright.scaling.policies import POLICIES, make_policy
 from edgewright.scaling.tuning import SPACES, folder, try_parameters
+from edgewright.studies.plan import make_plan
 
 
 def test_measures_of_a_known_run(scenario: Callable[..., Scenario]) -> None:
@@ -49,6 +52,53 @@ def test_limits_stay_until_the_start(scenario: Callable[..., Scenario]) -> None:
     run = rollout(late_start, "model", 0)
     assert (run.limit_cpu[:10] == 0.3).all()
     assert run.limit_cpu[-1, 0] > 0.4
+
+
+def test_what_still_waits_too_long_at_the_end_is_late(scenario: Callable[..., Scenario]) -> None:
+    starved = scenario(60, duration_s=4, service={"cpu": {"min": 0.05, "initial": 0.05}})
+    run = rollout(starved, "fixed", 0)
+    told = sum(step[0].size for step in run.response_s)
+    assert told > 0.6 * run.arrived.sum() > 10
+    assert measure(starved, run)["late_percent"] > 90
+
+
+def test_nothing_asked_is_nothing_measured(scenario: Callable[..., Scenario]) -> None:
+    got = measure(idle := scenario(0, duration_s=5), rollout(idle, "model", 0))
+    assert all(np.isnan(got[name]) for name in ("response_mean_ms", "response_p95_ms", "late_percent"))
+    assert got["reserved_cpu_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "parameters", "field"),
+    [
+        ("hpa", {"target": 0}, "target"),
+        ("vpa", {"half_life_s": 0}, "half_life_s"),
+        ("model", {"drain_s": -1.0}, "drain_s"),
+        ("curves", {"price": float("nan")}, "price"),
+        ("ppo", {"price": "low"}, "price"),
+        ("threshold", {"hihg": 0.5}, "hihg"),
+    ],
+)
+def test_a_parameter_out_of_its_range_is_refused(
+    policy: str, parameters: dict[str, float], field: str, scenario: Callable[..., Scenario]
+) -> None:
+    with pytest.raises(InputError, match=f"parameters.{field}"):
+        make_policy(policy, scenario(30), **parameters)
+
+
+def test_a_study_with_a_bad_method_is_refused_before_it_runs(tmp_path: Path) -> None:
+    study = {
+        "format": "edgewright.study/1",
+        "name": "bad",
+        "capability": "scaling",
+        "seeds": 1,
+        "quick": True,
+        "methods": [{"name": "hpa"}, {"name": "far", "policy": "hpa", "parameters": {"target": 7.0}}],
+        "scenarios": [str(folder() / "step.yaml")],
+    }
+    (tmp_path / "study.yaml").write_text(json.dumps(study))
+    with pytest.raises(InputError, match=r"study.yaml: methods.1.parameters.target"):
+        make_plan(tmp_path / "study.yaml")
 
 
 def test_unknown_parameters_are_refused(scenario: Callable[..., Scenario]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -75,9 +76,9 @@ def test_scarce_cpu_goes_to_needs_first() -> None:
 @pytest.mark.parametrize("kind", ["reference", "residual"])
 def test_actions_equal_in_numpy_and_jax(kind: str, discrete: bool) -> None:
     actions = ActionMap(kind, discrete)  # type: ignore[arg-type]
-    seen = seen_of([0.5, 0.3, 0.7], [0, 0, 0], [60, 30, 80])
+    seen = replace(seen_of([0.5, 0.3, 0.7], [0, 0, 0], [60, 30, 80]), backlog=np.array([5.0, 40.0, 0.0]))
     rng = np.random.default_rng(0)
-    raw = rng.integers(0, 3, 3) if discrete else rng.uniform(-1, 1, (3, 2)).astype(np.float32)
+    raw = rng.integers(0, actions.spec.n, 3) if discrete else rng.uniform(-1, 1, (3, 2)).astype(np.float32)
     rate = seen.arrived_hz
     vectorised = actions.limits(jnp, raw.T, seen, rate)
     assert np.allclose(actions.limits(np, raw.T, seen, rate), vectorised, atol=1e-6)

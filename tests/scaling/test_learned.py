@@ -42,6 +42,8 @@ def test_a_copy_decides_as_the_shipped_one(tmp_path: Path, scenario: Callable[..
         ({"twin": "migration"}, "twin"),
         ({"observation_size": 12}, "observation_size"),
         ({"scenario": {}}, "scenario"),
+        ({"scenario": {"features": "slo", "kind": "residual", "price": "high"}}, "scenario.price"),
+        ({"action": {"kind": "box", "size": 1, "low": -1.0, "high": 1.0, "squash": "clip"}}, "action"),
         ({"share_parameters": False}, "network"),
         ({"colour": 1}, "colour"),
     ],

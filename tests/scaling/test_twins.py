@@ -87,6 +87,7 @@ def test_jax_equals_reference_under_a_constant_limit(rate: float, limit: float, 
     Up to the backlog that a queue of 100 requests holds; beyond it float32 cannot tell one period from the next.
     """
     assume(3 * (rate * 0.005 - limit) < 0.5)
+    assume(cv > 1e-3 or abs(0.5 / limit - round(0.5 / limit)) > 1e-3)  # each request would end with a period
     backlog = jnp.zeros(1)
     arrival, size, got = [], [], []
     for second in range(3):
@@ -185,7 +186,11 @@ def test_memory_kills_below_the_working_set(scenario: Callable[..., Scenario]) -
     peak = max(enough.advance(1.0, np.array([0.8]), np.array([400.0 * MB]))[0].memory_bytes for _ in range(30))
     assert peak == pytest.approx((100 + 50 * 11 * 0.2) * MB, rel=0.1)
     tight = ServiceSimulation(growing, 0)
-    assert sum(tight.advance(1.0, np.array([0.8]), np.array([150.0 * MB]))[0].oom_kills for _ in range(30)) >= 2
+    served = [tight.advance(1.0, np.array([0.8]), np.array([150.0 * MB]))[0] for _ in range(60)]
+    kills = [i for i, one in enumerate(served) if one.oom_kills]
+    # 50 MB of room are 5 s of requests, filled anew after a restart (2 s): a dead service holds nothing it is sent
+    assert set(np.diff(kills)) <= {6, 7, 8}
+    assert not any(one.oom_kills or one.crashed for i in kills for one in served[i + 1 : i + 2])
 
 
 def test_reference_reward_as_published() -> None:

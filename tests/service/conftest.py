@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -18,6 +18,9 @@ import yaml
 from edgewright.service.loops.choice import choose
 from edgewright.service.settings import Settings
 from edgewright.service.up import Orchestrator, orchestrator
+
+if TYPE_CHECKING:
+    from .stepped import Stepped
 
 PREFIX = "/api/edgewright/v1"
 SERVER = """
@@ -124,6 +127,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """For tests that leave no trace."""
     with running(settings(tmp_path_factory.mktemp("shared"))) as client:
         yield client
+
+
+@pytest.fixture
+def stepped(tmp_path: Path) -> Iterator[Stepped]:
+    from .stepped import Stepped
+
+    made = Stepped(tmp_path)
+    yield made
+    made.loop.slice.close()
+    made.store.close()
 
 
 @pytest.fixture

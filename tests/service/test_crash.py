@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +17,12 @@ from typing import Any
 import httpx
 import pytest
 
+from edgewright.core.documents import validate
 from edgewright.drivers.linux.cgroups import Group, find_place
+from edgewright.scaling.model import Scenario
 from edgewright.service.loops.choice import instance
+from edgewright.service.loops.linux import linux_slice
+from edgewright.service.loops.loop import first_limits
 from edgewright.service.settings import Settings
 
 from .conftest import PREFIX, Client, running, scenario, settings, until, write_scenario
@@ -76,8 +82,6 @@ def up(given: Settings, key: str | None = None, **environment: str) -> Iterator[
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -137,8 +141,10 @@ def test_unwanted_services_of_a_killed_orchestrator_end(real: Settings) -> None:
     assert groups(real) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_while_starting_leaves_nothing(real: Settings, number: signal.Signals) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip(f"{number.name} is ignored here (nohup?), and so by what is started here")
     with up(real) as process:
         assert process.end(number) == 0
     assert groups(real) == []
@@ -228,4 +234,34 @@ def test_worker_standby_and_api_process(real: Settings) -> None:
                 assert client.service("a")["pid"] == pid
                 assert client.service("a")["pin"] == 0.5
                 assert client.get(f"{LOOP}/decisions?limit=1").json()
+    assert groups(real) == []
+
+
+def test_a_port_taken_by_another_program_is_left_to_it(real: Settings) -> None:
+    """Between two tries to start: the services, what loads them and what measures them go elsewhere."""
+    content = scenario(control={"policy": "fixed", "interval_s": 0.2})
+    content["services"][1]["run"]["endpoint"] = {"probe_url": "http://127.0.0.1:{port}/", "probe_hz": 20.0}
+    given = validate(Scenario, content, source="test")
+    slice_ = linux_slice(
+        given,
+        folder=real.data_dir,
+        state=real.data_dir / "services",
+        instance=instance(real, "demo"),
+        ports={},
+        secret="s",
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(slice_.close)
+        before = dict(slice_.ports)
+        assert set(before) == {"a", "b", "load-generator"}
+        for port in before.values():
+            taken = stack.enter_context(socket.socket())
+            taken.bind(("127.0.0.1", port))
+            taken.listen()
+        slice_.start(first_limits(given))
+        assert not set(before.values()) & set(slice_.ports.values())
+        slice_.set_load({"a": 2.0})
+        slice_.observe()
+        until(lambda: (slice_.observe().arrived_hz > 0).all())
+        assert (slice_.observe().failed == 0).all()
     assert groups(real) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,65 +12,16 @@ import numpy as np
 import pytest
 
 from edgewright.core.contracts import BoolArray
-from edgewright.core.documents import validate
-from edgewright.drivers.host import Capacity, HostError, ServiceSpec
-from edgewright.drivers.simulated import SimulatedHost, SimulatedMachine, SimulatedSource
-from edgewright.scaling.control import Controller
-from edgewright.scaling.events import ServiceSimulation
-from edgewright.scaling.model import Action, Scenario
+from edgewright.drivers.host import HostError
+from edgewright.scaling.model import Action
 from edgewright.scaling.observation import Observation
-from edgewright.scaling.policies import make_policy
 from edgewright.service.loops.history import History, Moment
-from edgewright.service.loops.host_slice import HostSlice, no_load
-from edgewright.service.loops.loop import Loop, Orders, first_limits
 from edgewright.service.loops.orders import set_capacity
 from edgewright.service.loops.pace import Pace
 from edgewright.service.loops.supervisor import Supervisor
-from edgewright.service.store import Store
-from edgewright.service.store.recorder import Recorder
 
-from .conftest import scenario, until
-
-SCENARIO = validate(Scenario, scenario(control={"policy": "fixed", "interval_s": 1.0}), source="test")
-
-
-class Stepped:
-    """A loop whose machine moves one interval for each step."""
-
-    def __init__(self, folder: Path, policy: Any = None) -> None:
-        self.machine = SimulatedMachine(ServiceSimulation(SCENARIO, 1), SCENARIO.names, Capacity(4.0, 2**33))
-        specs = [ServiceSpec(name, ("x",)) for name in SCENARIO.names]
-        source = SimulatedSource(self.machine, SCENARIO.slo.response_s)
-        slice_ = HostSlice(SCENARIO, SimulatedHost(self.machine), specs, [source], no_load)
-        self.store = Store(f"sqlite:///{folder / 'x.sqlite'}")
-        self.loop = Loop(
-            scenario=SCENARIO,
-            slice=slice_,
-            controller=Controller(SCENARIO, policy or make_policy("fixed", SCENARIO)),
-            orders=Orders("act", "fixed", {}, SCENARIO.slice.cpu, SCENARIO.slice.memory_mb, {}),
-            recorder=Recorder(self.store, 3600.0),
-            limits=first_limits(SCENARIO),
-        )
-        slice_.start(self.loop.limits)
-
-    def step(self, count: int = 1) -> dict[str, Any]:
-        for _ in range(count):
-            self.machine.step(1.0)
-            self.loop.step()
-        assert self.loop.last_step
-        body: dict[str, Any] = self.loop.last_step["body"]
-        return body
-
-    def events(self) -> list[tuple[str, str]]:
-        return [(row["kind"], row["detail"]) for _, row in self.loop.recorder._waiting if "kind" in row]
-
-
-@pytest.fixture
-def stepped(tmp_path: Path) -> Iterator[Stepped]:
-    made = Stepped(tmp_path)
-    yield made
-    made.loop.slice.close()
-    made.store.close()
+from .conftest import until
+from .stepped import Stepped
 
 
 class Wild:
@@ -238,5 +188,6 @@ def test_slo_window_weighs_by_requests() -> None:
     for late, rate in ((0.0, 100.0), (1.0, 1.0)):
         history.add(Moment(time.time(), 1.0, {"late": [late], "arrived_hz": [rate]}))
     assert history.slo_ok(0) is True
+    assert history.late(0) == pytest.approx(1 / 101)
     history.add(Moment(time.time(), 1.0, {"late": [1.0], "arrived_hz": [10.0]}))
     assert history.slo_ok(0) is False

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import structlog
 
 from edgewright.core.errors import InputError
 from edgewright.service.settings import DEFAULT_PORT, Settings, bind, read_settings
+from edgewright.service.store import Store, StoreError
 from edgewright.service.up import log_to_stderr
 
 
@@ -18,6 +20,43 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
     given = read_settings(port=9002, role=None, data_dir=tmp_path)
     assert (given.role, given.port, given.allowed_hosts) == ("loops", 9002, ("edge.example",))
     assert given.url == f"sqlite:///{tmp_path}/edgewright.sqlite"
+
+
+@pytest.mark.parametrize(
+    "given", ["edge.example, b.example", "edge.example,b.example,", '["edge.example", "b.example"]']
+)
+def test_allowed_hosts_as_a_list(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_ALLOWED_HOSTS", given)
+    assert read_settings().allowed_hosts == ("edge.example", "b.example")
+    monkeypatch.setenv("EDGEWRIGHT_ALLOWED_HOSTS", "[edge.example]")
+    with pytest.raises(InputError, match="allowed_hosts"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://u:secret@h:abc/x",
+        "mysql://u:secret@db",
+        "nonsense://u:sec:re@secret@db/x",
+        "u:secret@db",
+        "sqlite://u:secret@h/",
+        "oracle://h/x?password=secret&user=u",
+    ],
+)
+def test_bad_database_address_does_not_show_the_password(url: str) -> None:
+    with pytest.raises(InputError, match="database_url") as error:
+        Store(url)
+    assert "secret" not in str(error.value)
+
+
+def test_database_of_a_newer_version(tmp_path: Path) -> None:
+    file = tmp_path / "edgewright.sqlite"
+    Store(f"sqlite:///{file}").close()
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="newer edgewright"):
+        Store(f"sqlite:///{file}")
 
 
 @pytest.mark.parametrize(

@@ -71,10 +71,14 @@ def test_only_what_changed_is_run_again(write, tmp_path):
 def test_a_cell_that_cannot_be_read_is_run_again(write, tmp_path):
     out = tmp_path / "out"
     before = contents(run_study(write(), out=out).folder)
-    first, second, *_ = sorted((out / "cells").iterdir())
+    first, second, third, *_ = sorted((out / "cells").iterdir())
     first.write_bytes(first.read_bytes()[:100])
     second.write_bytes(b"")
-    assert run_study(write(), out=out).computed == 2
+    damaged = bytearray(third.read_bytes())
+    at = damaged.index(b"series_waits.npy") + 60
+    damaged[at : at + 40] = bytes(40)
+    third.write_bytes(damaged)
+    assert run_study(write(), out=out).computed == 3
     assert contents(out) == before
 
 

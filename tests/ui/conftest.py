@@ -29,6 +29,8 @@ class Server:
     process: subprocess.Popen[str]
     address: str
     key: str | None
+    sessions: Path
+    """Folder of the visitors' sessions."""
 
     @property
     def page(self) -> str:
@@ -95,7 +97,7 @@ def up(folder: Path, **environment: str) -> Iterator[Server]:
         address, _, key = line.split()[-1].partition("/?key=")
         # Read on, or the process would block once the pipe is full.
         threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield Server(process, address.rstrip("/"), key or None)
+        yield Server(process, address.rstrip("/"), key or None, folder / "data" / "page")
     finally:
         process.send_signal(signal.SIGCONT)
         process.terminate()

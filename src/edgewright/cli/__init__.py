@@ -2,12 +2,13 @@
 
 One small file per verb group: a module here with a Typer `app` becomes the group of its name, one with a function
 `command` the command of its name. They import what is heavy inside their functions, so that `--help` stays quick.
-Exit codes: 0 ok, 1 failed, 2 bad input (any InputError, told here for all verbs), 3 infeasible.
+Exit codes: 0 ok, 1 failed, 2 bad input, 3 infeasible; an InputError and a host that cannot are told here for all verbs.
 """
 
 from __future__ import annotations
 
 import pkgutil
+import sys
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from edgewright.core.errors import CapacityError, InputError
 
 
 class _Told(TyperGroup):
-    """Bad input is a message and exit code 2, never a traceback."""
+    """Bad input is a message and exit code 2, what this host cannot do one and exit code 1; never a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -27,6 +28,17 @@ class _Told(TyperGroup):
         except (InputError, CapacityError) as error:
             typer.secho(f"edgewright: {error}", fg="red", err=True)
             raise typer.Exit(2) from None
+        except Exception as error:
+            if not _host_failed(error):
+                raise
+            typer.secho(f"edgewright: {error}", fg="red", err=True)
+            raise typer.Exit(1) from None
+
+
+def _host_failed(error: Exception) -> bool:
+    """Looked up among the modules that are there: `--help`, which ends by an exception too, must import none."""
+    kinds = (("edgewright.drivers.host", "HostError"), ("edgewright.drivers.linux.cgroups", "Unavailable"))
+    return any(name in sys.modules and isinstance(error, getattr(sys.modules[name], kind)) for name, kind in kinds)
 
 
 app = typer.Typer(

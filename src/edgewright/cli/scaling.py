@@ -21,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Vertical scaling of the services i
 
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 ScenarioFile = Annotated[Path | None, typer.Option("--scenario", help="Scenario file. Default: one of the package.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")]
 
 
 @app.command("list")
@@ -56,10 +57,10 @@ def list_policies(as_json: Json = False) -> None:
 @app.command()
 def train(
     algorithm: Annotated[str, typer.Option(help="curves, ppo, dqn or sarsa.")] = "curves",
-    steps: Annotated[int, typer.Option(help="Environment steps of each seed; for curves, states.")] = 2_400_000,
-    seeds: Annotated[int, typer.Option(help="Policies trained side by side; the best is exported.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, help="Environment steps of each seed; for curves, states.")] = 2_400_000,
+    seeds: Annotated[int, typer.Option(min=1, help="Policies trained side by side; the best is exported.")] = 1,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
-    services: Annotated[int, typer.Option(help="Services in the training scenarios.")] = 3,
+    services: Annotated[int, typer.Option(min=1, help="Services in the training scenarios.")] = 3,
     reward: Annotated[str, typer.Option(help="slo, or reference (the published task).")] = "slo",
     out: Annotated[Path, typer.Option(help="The exported policy, .npz; its card lies beside it.")] = Path("policy.npz"),
     checkpoint: Annotated[Path | None, typer.Option(help="Folder; a run found there is resumed.")] = None,
@@ -69,8 +70,6 @@ def train(
 
     if reward not in ("slo", "reference"):
         raise InputError("--reward", reward, "slo or reference")
-    if seeds < 1:
-        raise InputError("--seeds", seeds, "a whole number >= 1")
     if algorithm == "curves":
         if seeds != 1 or reward != "slo" or checkpoint is not None or services != 3:
             raise InputError("--algorithm", algorithm, "no --seeds, --reward, --checkpoint or --services beside it")
@@ -106,11 +105,11 @@ def _train_curves(states: int, seed: int, out: Path) -> None:
 @app.command()
 def evaluate(
     policy: Annotated[list[Path] | None, typer.Option(help="Exported policies to compare, too.")] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of every cell.")] = 20,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of every cell.")] = 20,
     out: Annotated[Path, typer.Option(help="Folder of the results; a stopped run goes on there.")] = Path(
         "results/scaling-evaluation"
     ),
-    jobs: Annotated[int | None, typer.Option(help="Processes. Default: one a core.")] = None,
+    jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
     """All policies on five profiles in the reference twin: tables with intervals, figures, and who beats whom."""
@@ -124,12 +123,19 @@ def evaluate(
     study = yaml.safe_load((folder() / "evaluation.yaml").read_text(encoding="utf-8"))
     study["seeds"], study["quick"] = seeds, seeds < 10
     study["scenarios"] = [str(folder() / name) for name in study["scenarios"]]
-    study["methods"] += [{"name": path.stem, "policy": str(path.resolve())} for path in policy or ()]
-    out.mkdir(parents=True, exist_ok=True)
+    # The suffix stays in the name: `curves-7.npz` is a file's policy, `curves-7` the shipped curves at another price.
+    given = {path.name: path for path in policy or ()}
+    for path in policy or ():
+        if path.suffix != ".npz" or given[path.name] != path:
+            raise InputError("--policy", str(path), "an exported .npz file, each with a name of its own")
+    study["methods"] += [{"name": name, "policy": str(path.resolve())} for name, path in given.items()]
+    _writable(out, "--out")
     file = out / "evaluation.yaml"
     file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
     result = run_and_show(file, out, jobs, as_json)
-    learned = [*SHIPPED, *(path.stem for path in policy or ())]
+    if result.failures:
+        raise typer.Exit(1)
+    learned = [*SHIPPED, *given]
     values = read_results(result.folder)
     comparison, equal_cost = against(values, learned), at_equal_cost(values)
     told = {"policies": comparison, "curves_at_equal_cost": equal_cost}
@@ -141,9 +147,9 @@ def evaluate(
 @app.command()
 def tune(
     policies: Annotated[str, typer.Option(help="Names, with commas.")] = "threshold,hpa,vpa,model,curves,dqn,ppo",
-    trials: Annotated[int, typer.Option(help="Draws of the parameters of each policy.")] = 60,
+    trials: Annotated[int, typer.Option(min=1, help="Draws of the parameters of each policy.")] = 60,
     seed: int = 0,
-    jobs: Annotated[int | None, typer.Option(help="Processes. Default: one a core.")] = None,
+    jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
     """The same random search for every policy's parameters, on the tuning scenarios."""
@@ -169,8 +175,8 @@ def tune(
 def calibrate(
     scenario: ScenarioFile = None,
     service: Annotated[str | None, typer.Option(help="Which service. Default: the first.")] = None,
-    seconds: Annotated[int, typer.Option(help="Length of one live run.")] = 12,
-    repetitions: Annotated[int, typer.Option(help="Live runs of every checked point.")] = 3,
+    seconds: Annotated[int, typer.Option(min=1, help="Length of one live run.")] = 12,
+    repetitions: Annotated[int, typer.Option(min=1, help="Live runs of every checked point.")] = 3,
     seed: int = 0,
     out: Annotated[Path | None, typer.Option(help="Write the scenario with the fitted behaviour here.")] = None,
     as_json: Json = False,
@@ -183,6 +189,10 @@ def calibrate(
     chosen = next((s for s in read.services if s.name == (service or read.services[0].name)), None)
     if chosen is None:
         raise InputError("--service", service, f"one of {list(read.names)}")
+    if out is not None:
+        if out.is_dir():
+            raise InputError("--out", str(out), "a file")
+        _writable(out.parent, "--out")
     rows: list[dict[str, Any]] = []
     with _work() as work, running(read, base, work, [chosen]) as live:
         points = []
@@ -226,10 +236,10 @@ def calibrate(
 def live(
     policies: Annotated[
         str, typer.Option(help="Names or exported files, with commas.")
-    ] = "threshold,hpa,model,curves,curves-30,dqn,ppo",
+    ] = "threshold,hpa,model,curves,curves-36,dqn,ppo",
     scenario: ScenarioFile = None,
-    seconds: Annotated[int, typer.Option(help="Length of one run.")] = 120,
-    repetitions: Annotated[int, typer.Option(help="Runs of each policy, in alternating order.")] = 3,
+    seconds: Annotated[int, typer.Option(min=1, help="Length of one run.")] = 120,
+    repetitions: Annotated[int, typer.Option(min=1, help="Runs of each policy, in alternating order.")] = 3,
     seed: int = 0,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/scaling-live"),
     as_json: Json = False,
@@ -239,6 +249,7 @@ def live(
     from edgewright.scaling.tuning import folder, tuned
 
     read, base = _scenario(scenario or folder() / "live.yaml")
+    _writable(out, "--out")
     table = compare(
         read,
         base,
@@ -256,8 +267,8 @@ def live(
 @app.command()
 def memory(
     scenario: ScenarioFile = None,
-    seeds: Annotated[int, typer.Option(help="Runs in the twin.")] = 20,
-    repetitions: Annotated[int, typer.Option(help="Runs on this host; 0 for the twin alone.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs in the twin.")] = 20,
+    repetitions: Annotated[int, typer.Option(min=0, help="Runs on this host; 0 for the twin alone.")] = 3,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -281,6 +292,16 @@ def _scenario(path: Path | None) -> tuple[Scenario, Path]:
 
     chosen = path or Path(str(files("edgewright") / "demo" / "demo.yaml"))
     return read_scenario(chosen), chosen.resolve().parent
+
+
+def _writable(folder: Path, option: str) -> None:
+    """Before hours of work: make the folder and try it. Raises InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(option, str(folder), f"a folder that can be written ({error})") from None
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results. Default: results/<name of the study>.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Processes. Default: one a core.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Run a study file: methods x scenarios x seeds. A stopped run is continued by the same command."""

@@ -6,7 +6,7 @@ A document is a frozen pydantic model whose first field is `format: Literal["edg
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -46,21 +46,37 @@ def read(kind: type[D], path: str | Path) -> D:
 
 def parse(kind: type[D], text: str, *, source: str, yaml_syntax: bool = False) -> D:
     """Parse the text of a document; `source` is named in errors."""
-    try:
-        if yaml_syntax:
-            data = yaml.load(text, Loader=_StrictYaml)  # noqa: S506  (a SafeLoader that refuses duplicate keys)
-        else:
-            data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except InputError as error:
-        raise error.at(source) from None
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
-        raise InputError("syntax", str(error), "valid YAML" if yaml_syntax else "valid JSON", source=source) from None
+    data = _load_yaml(text, source) if yaml_syntax else load_json(text, source=source)
     if not isinstance(data, Mapping):
         raise InputError("document", data, "a mapping of fields", source=source)
     expected = get_args(kind.model_fields["format"].annotation)
     if data.get("format") not in expected:
         raise InputError("format", data.get("format"), " or ".join(map(repr, expected)), source=source)
     return validate(kind, data, source=source)
+
+
+def load_json(text: str, *, source: str) -> Any:
+    """The data of a JSON text. Raises InputError for no JSON, a NaN, a key that comes twice, half a character."""
+    try:
+        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        if "\\ud" in text.lower():  # of a surrogate pair: nothing could write it out again
+            json.dumps(data, ensure_ascii=False).encode()
+        return data
+    except InputError as error:
+        raise error.at(source) from None
+    except (ValueError, RecursionError) as error:  # a number of too many digits, and nesting that is too deep, too
+        raise InputError("syntax", str(error), "valid JSON", source=source) from None
+
+
+def _load_yaml(text: str, source: str) -> Any:
+    try:
+        data = yaml.load(text, Loader=_StrictYaml)  # noqa: S506  (a SafeLoader)
+        _bound(data, 4 * len(text) + 1_000_000)  # never reached without aliases
+        return data
+    except InputError as error:
+        raise error.at(source) from None
+    except Exception as error:  # beside YAMLError whatever the conversion of a value raises: PyYAML lets it through
+        raise InputError("syntax", str(error), "valid YAML", source=source) from None
 
 
 def validate(kind: type[P], data: Any, *, source: str) -> P:
@@ -74,6 +90,8 @@ def validate(kind: type[P], data: Any, *, source: str) -> P:
         raise InputError("document", str(error), "finite numbers only", source=source) from None
     except TypeError as error:
         raise InputError("document", str(error), "text, numbers, lists and mappings only", source=source) from None
+    except RecursionError as error:
+        raise InputError("document", str(error), "less nesting", source=source) from None
 
 
 def input_error(error: ValidationError, source: str | None) -> InputError:
@@ -109,8 +127,33 @@ def _no_constant(name: str) -> float:
     raise InputError("number", name, "finite numbers only")
 
 
+def _bound(data: Any, most: int) -> None:
+    """Through aliases a few lines can stand for more data than there is memory, or contain themselves."""
+    waiting = [data]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += [*part, *part.values()]
+        elif isinstance(part, list | tuple):
+            waiting += part
+        else:
+            most -= len(str(part))
+        most -= 1
+        if most < 0:
+            raise InputError("aliases", "far more data than text", "fewer of them, and none inside itself")
+
+
 class _StrictYaml(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        unique((str(key) for key in keys), "key")
+        if isinstance(node, yaml.MappingNode):
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            unique((str(key) for key in keys if isinstance(key, Hashable)), "key")
         return super().construct_mapping(node, deep=deep)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        value = super().construct_yaml_int(node)
+        str(value)  # a ValueError past Python's limit of decimal digits: a hexadecimal one would raise it when told
+        return value
+
+
+_StrictYaml.add_constructor("tag:yaml.org,2002:int", _StrictYaml.construct_yaml_int)

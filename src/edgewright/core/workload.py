@@ -23,11 +23,12 @@ Seconds = Annotated[float, Field(gt=0, le=1e7)]
 
 
 class Bursts(Part):
-    """Random bursts on top of any profile: a Poisson process of bursts, each multiplying the rate."""
+    """Random bursts on top of any profile, each multiplying the rate; the gaps between them are exponential."""
 
     mean_gap_s: Seconds = 30.0
-    """Mean time between the starts of two bursts, s."""
+    """Mean time from the end of a burst to the start of the next, s."""
     length_s: Seconds = 3.0
+    """Rounded to whole seconds, at least one."""
     factor: Annotated[float, Field(gt=0, le=20)] = 1.8
 
 
@@ -140,8 +141,8 @@ def _trace(profile: Trace, t: NDArray[np.float64], folder: Path | None) -> NDArr
             if profile.column not in (reader.fieldnames or []):
                 raise InputError("column", profile.column, f"one of {reader.fieldnames}", source=str(path))
             values = [_number(row[profile.column], path, line) for line, row in enumerate(reader, start=2)]
-    except OSError as error:
-        raise InputError("file", str(path), "a readable CSV file", source=str(path)) from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError("file", str(error), "a readable CSV file in UTF-8", source=str(path)) from error
     if not values:
         raise InputError("file", "no rows", "at least one row", source=str(path))
     return np.take(np.array(values) * profile.scale, t.astype(int), mode="wrap")
@@ -159,8 +160,9 @@ def _number(text: str | None, path: Path, line: int) -> float:
 
 def _burst_factor(bursts: Bursts, seconds: int, rng: np.random.Generator) -> NDArray[np.float64]:
     factor = np.ones(seconds)
+    length = max(1, round(bursts.length_s))
     at = rng.exponential(bursts.mean_gap_s)
     while at < seconds:
-        factor[int(at) : int(math.ceil(at + bursts.length_s))] = bursts.factor
-        at += bursts.length_s + rng.exponential(bursts.mean_gap_s)
+        factor[int(at) : int(at) + length] = bursts.factor
+        at += length + rng.exponential(bursts.mean_gap_s)
     return factor

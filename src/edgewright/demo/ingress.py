@@ -62,11 +62,11 @@ class LoadFile(Document):
     format: Literal["edgewright.load/1"]
     duration_s: Annotated[int, Field(ge=1, le=HORIZON_S)] | None = None
     """None: until it is ended."""
-    timeout_s: Annotated[float, Field(gt=0, le=60)] = 2.0
+    timeout_s: Annotated[float, Field(gt=0)] = 2.0
     """A request unanswered for this long after its time has failed."""
     extra_buckets_s: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Bounds that the response histogram must contain beside its own, such as an SLO's."""
-    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=64)]
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=256)]
 
 
 class Metrics:
@@ -115,8 +115,8 @@ def read_arrivals(path: Path) -> dict[str, list[float]]:
                 if not (math.isfinite(t_s) and t_s >= 0):
                     raise InputError(f"line {line}, t_s", row["t_s"], "a finite time >= 0", source=str(path))
                 times.setdefault(row["service"], []).append(t_s)
-    except OSError as error:
-        raise InputError("file", str(path), "a readable CSV file") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError("file", str(error), "a readable CSV file in UTF-8", source=str(path)) from error
     return {name: sorted(values) for name, values in times.items()}
 
 

@@ -243,6 +243,7 @@ class ProbeSource:
     """Requests each target `rate_hz` times a second, open loop, timed from the intended moment.
 
     For services without an ingress that measures; the probes load the service. Starts with the first `windows()`.
+    `targets` may be pointed elsewhere at any time.
     """
 
     def __init__(
@@ -250,7 +251,7 @@ class ProbeSource:
     ) -> None:
         if not (math.isfinite(rate_hz) and 0 < rate_hz <= 1000):
             raise InputError("rate_hz", rate_hz, "a finite rate > 0, at most 1000")
-        self._targets, self._rate_hz, self._late_s, self._timeout_s = dict(targets), rate_hz, late_s, timeout_s
+        self.targets, self._rate_hz, self._late_s, self._timeout_s = dict(targets), rate_hz, late_s, timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._answered_s: dict[str, deque[float]] = {name: deque() for name in targets}
@@ -262,7 +263,7 @@ class ProbeSource:
             connector = aiohttp.TCPConnector(limit=0)
             self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
             self._since_s = time.monotonic()
-            for name in self._targets:
+            for name in self.targets:
                 self._spawn(self._send(name))
         now_s = time.monotonic()
         result = {
@@ -275,9 +276,9 @@ class ProbeSource:
                 late_s=self._late_s,
                 failed_as_s=self._timeout_s,
             )
-            for name in self._targets
+            for name in self.targets
         }
-        for name in self._targets:
+        for name in self.targets:
             self._answered_s[name].clear()
             self._failed[name] = self._sent[name] = 0
         self._since_s = now_s
@@ -306,7 +307,7 @@ class ProbeSource:
 
     async def _probe(self, name: str, due_s: float) -> None:
         assert self._session is not None
-        loop, target = asyncio.get_running_loop(), self._targets[name]
+        loop, target = asyncio.get_running_loop(), self.targets[name]
         self._sent[name] += 1
         self._open[name] += 1
         ok = False

@@ -50,7 +50,7 @@ class TwinParallelEnv(ParallelEnv[str, NDArray[Any], Any]):  # type: ignore[misc
         if seed is not None or self._key is None:
             fresh = np.random.SeedSequence().generate_state(1)[0] >> 1
             self._key = jax.random.key(int(fresh) if seed is None else seed)
-        params = (options or {}).get("params")
+        params = (options or {}).get("params")  # others are ignored: parallel_api_test passes one
         made = self._reset(self._key) if params is None else self._reset_with(self._key, params)
         self._key, self._state, self._params, observation = made
         self.agents = list(self.possible_agents)

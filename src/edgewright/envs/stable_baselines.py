@@ -27,11 +27,11 @@ class TwinVecEnv(VecEnv):  # type: ignore[misc, unused-ignore]
         self.render_mode = None
         super().__init__(num_envs, self.envs.single_observation_space, self.envs.single_action_space)
         self.seed(seed)
-        self._started = False
 
     def reset(self) -> Any:
-        seed = None if self._started else self._seeds[0]
-        self._started = True
+        """With the seeds given since the last reset, where there are any, as stable-baselines3's own views do."""
+        seed = self._seeds[0]
+        self._reset_seeds()
         self._gain, self._length = np.zeros(self.num_envs), np.zeros(self.num_envs, int)
         return self.envs.reset(seed=seed)[0]
 

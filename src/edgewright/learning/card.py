@@ -65,7 +65,7 @@ class CurvePoint(Part):
 
 
 class Evaluated(Part):
-    """How the kept parameters did on scenarios that training never drew."""
+    """How the kept parameters did on scenarios that training never drew; they were kept because they did best there."""
 
     seed: int
     episodes: int
@@ -105,7 +105,7 @@ class Card(Document):
         pairs: list[tuple[str, object, object]] = [
             ("twin", self.twin, spec.name),
             ("observation_size", self.observation_size, spec.observation_size),
-            ("action", self._action_space(), spec.action),
+            ("action", self.action_space, spec.action),
         ]
         if not self.share_parameters:
             pairs.append(("agents", self.agents, spec.agents))
@@ -113,7 +113,8 @@ class Card(Document):
             if mine != theirs:
                 raise InputError(field, mine, f"{theirs!r}, as the twin has", source=source)
 
-    def _action_space(self) -> Discrete | Box:
+    @property
+    def action_space(self) -> Discrete | Box:
         action = self.action
         if isinstance(action, DiscreteAction):
             return Discrete(action.n)

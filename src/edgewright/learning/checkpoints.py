@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -49,11 +51,24 @@ def identity(twin: Any, config: Any, seeds: tuple[int, ...], evaluate: Any, chun
         "observation_size": spec.observation_size,
         "action": {"kind": type(spec.action).__name__, **asdict(spec.action)},
         "horizon": spec.horizon,
+        "twin_options": _told(twin),
         "seeds": list(seeds),
-        "evaluate": None if evaluate is None else [evaluate.seed, evaluate.episodes],
+        "evaluate": None if evaluate is None else [evaluate.seed, evaluate.episodes, _told(evaluate.twin)],
         "chunk_steps": chunk_steps,
         **as_dict(config),
     }
+
+
+def _told(twin: Any) -> dict[str, str]:
+    """What a twin was made with, as text without addresses in memory; {} for None."""
+    fields = vars(twin) if hasattr(twin, "__dict__") else {}
+    return {name: _text(value) for name, value in sorted(fields.items()) if not name.startswith("_")}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, partial):
+        return f"{_text(value.func)}{value.args}{sorted(value.keywords.items())}"
+    return getattr(value, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def save(folder: Path, identity: dict[str, Any], tree: Any, curve: Curve) -> None:

@@ -207,7 +207,9 @@ class ValueLearner:
             bootstrap = _pick(following, masked_argmax(judged, batch.next_mask))
         else:
             bootstrap = masked_max(following, batch.next_mask)
-        wanted = jax.lax.stop_gradient(batch.reward + batch.discount * bootstrap)
+        # After a terminal state nothing follows, even where no action is allowed there (-inf).
+        following_value = jnp.where(batch.discount > 0, batch.discount * bootstrap, 0.0)
+        wanted = jax.lax.stop_gradient(batch.reward + following_value)
         if self.config.loss == "huber":
             return jnp.asarray(optax.huber_loss(chosen, wanted).mean())
         return jnp.square(chosen - wanted).mean()

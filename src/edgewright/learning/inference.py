@@ -49,7 +49,7 @@ class NumpyNetwork:
         self.window = 1
         self._table: _Table | None = None
         if card.network is None:
-            self._table = _Table(card, self._take("table", None))
+            self._table = _Table(card, self._take("table", None), source)
             self.outputs = self._table.actions
             return
         network = Network(**card.network.model_dump())
@@ -166,6 +166,8 @@ class NumpyNetwork:
         """[networks, *shape], without the first axis where one network serves all; biases get a row axis."""
         if name not in self._arrays:
             raise InputError(name, "nothing", "an array of this name", source=self._source)
+        if self._arrays[name].dtype.kind not in "fiu":
+            raise InputError(name, self._arrays[name].dtype.name, "numbers", source=self._source)
         array = np.ascontiguousarray(self._arrays[name], np.float32)
         if shape is not None and array.shape != (self.networks, *shape):
             raise InputError(name, array.shape, f"{(self.networks, *shape)}, as the card says", source=self._source)
@@ -179,13 +181,19 @@ class NumpyNetwork:
 class _Table:
     """Q-values by the bins an observation falls into."""
 
-    def __init__(self, card: Card, table: Any) -> None:
+    def __init__(self, card: Card, table: Any, source: str) -> None:
         config = card.config
+        for field in ("bins", "low", "high"):
+            if np.shape(config.get(field, ())) != (card.observation_size,):
+                allowed = f"{card.observation_size} numbers, one per entry of the observation"
+                raise InputError(f"config.{field}", config.get(field), allowed, source=source)
         self.bins = np.asarray(config["bins"], np.int64)
         self.low = np.asarray(config["low"], np.float32)
         self.scale = (self.bins / (np.asarray(config["high"], np.float32) - self.low)).astype(np.float32)
         self.strides = np.concatenate([np.cumprod(self.bins[::-1])[-2::-1], [1]])
         self.table, self.actions = table, int(table.shape[-1])
+        if table.ndim < 2 or table.shape[-2] != self.bins.prod():
+            raise InputError("table", table.shape, f"{self.bins.prod()} rows, as config.bins says", source=source)
 
     def values(self, observation: Floats) -> Floats:
         cells = np.clip(((observation - self.low) * self.scale).astype(np.int64), 0, self.bins - 1)

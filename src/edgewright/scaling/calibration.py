@@ -17,9 +17,9 @@ from scipy.optimize import minimize, nnls
 from edgewright.core.contracts import FloatArray
 from edgewright.core.errors import InputError
 from edgewright.core.workload import arrivals
-from edgewright.scaling.events import CFS_PERIOD_S, serve, service_times
+from edgewright.scaling.events import serve, service_times
 from edgewright.scaling.live import SETTLE_S, LiveServices
-from edgewright.scaling.model import Behaviour, Scenario
+from edgewright.scaling.model import CFS_PERIOD_S, Behaviour, Scenario
 
 FIT_POINTS = ((0.3, 30.0), (1.0, 30.0), (0.5, 60.0), (1.0, 60.0), (0.6, 90.0), (1.0, 90.0))
 CHECK_POINTS = tuple(

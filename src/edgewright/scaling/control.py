@@ -52,31 +52,39 @@ class Controller:
         return Step(wanted, Action(allowed, memory), tuple(reasons), Verdict(changed, tuple(notes)))
 
     def _respect_pins(self, cpu: FloatArray, seen: Observation) -> FloatArray:
-        """Pinned services get their pin; the others share what is left of the slice."""
+        """Pinned services get their pin, as far as the slice goes; the others share what is left of it."""
         pinned = np.array([name in self.pins for name in self.scenario.names])
         if not pinned.any():
             return cpu
         cpu = cpu.copy()
         cpu[pinned] = [self.pins[name] for name in self.scenario.names if name in self.pins]
         low = np.asarray(seen.min_cpu)
-        room = float(seen.slice_cpu) - cpu[pinned].sum() - low[~pinned].sum()
-        extra = cpu[~pinned] - low[~pinned]
-        if extra.sum() > room:
-            cpu[~pinned] = low[~pinned] + extra * max(room, 0.0) / extra.sum()
+        room = float(seen.slice_cpu) - low.sum()
+        for group in (pinned, ~pinned):
+            extra = cpu[group] - low[group]
+            if extra.sum() > room:
+                cpu[group] = low[group] + extra * max(room, 0.0) / extra.sum()
+            room -= (cpu[group] - low[group]).sum()
         return cpu
 
     def _wanted_memory(self, wanted: Action, seen: Observation) -> FloatArray | None:
         memory = wanted.memory_bytes
         if memory is None and self.scenario.control.memory_policy == "percentile" and seen.memory_bytes is not None:
             memory, self._memory_state = self._memory_policy.decide(seen, self._memory_state)
-        return None if memory is None else self._bound_memory(memory, seen)
+        if memory is None:
+            return None
+        old = None if seen.memory_limit_bytes is None else np.asarray(seen.memory_limit_bytes)
+        return bound_memory(self.scenario, memory, old)
 
-    def _bound_memory(self, wanted: FloatArray, seen: Observation) -> FloatArray:
-        services = self.scenario.services
-        low = np.array([s.memory.min_mb for s in services]) * MB
-        high = np.array([s.memory.max_mb for s in services]) * MB
-        old = low if seen.memory_limit_bytes is None else np.asarray(seen.memory_limit_bytes)
-        wish = np.clip(np.where(np.isfinite(wanted), wanted, old), low, high)
-        extra = wish - low
-        room = self.scenario.slice.memory_mb * MB - low.sum()
-        return low + extra * min(1.0, max(room, 0.0) / max(extra.sum(), 1.0))  # type: ignore[no-any-return]
+
+def bound_memory(scenario: Scenario, wanted: FloatArray, old: FloatArray | None = None) -> FloatArray:
+    """The guard's rule for memory: limits float[A], bytes, within the services' ranges and the slice.
+
+    A wish that is not a finite number keeps the old limit (the minimum where there is none).
+    """
+    low = np.array([s.memory.min_mb for s in scenario.services]) * MB
+    high = np.array([s.memory.max_mb for s in scenario.services]) * MB
+    wish = np.clip(np.where(np.isfinite(wanted), wanted, low if old is None else old), low, high)
+    extra = wish - low
+    room = scenario.slice.memory_mb * MB - low.sum()
+    return low + extra * min(1.0, max(room, 0.0) / max(extra.sum(), 1.0))  # type: ignore[no-any-return]

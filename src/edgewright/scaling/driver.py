@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from edgewright.core.contracts import FloatArray, Outcome
+from edgewright.core.errors import InputError
 from edgewright.drivers.host import HostError, Limits, ServiceHost, Usage
 from edgewright.drivers.response import ResponseSource, ResponseWindow, SourceError
 from edgewright.scaling.model import MB, Action, Scenario
 from edgewright.scaling.observation import Observation, declared
+from edgewright.scaling.request_cost import RequestCost
 
 SOURCE_TIMEOUT_S = 0.8  # a source that answers later than this is skipped for the interval
 _SILENT = ResponseWindow(0.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
@@ -24,7 +26,7 @@ class SliceDriver:
     """Observes and limits the services of a scenario on one host.
 
     `sources` run in a thread of their own, so that probes keep their pace. A service that no source reports has
-    zeros for response times; `warnings` says which source failed and why.
+    zeros for response times; `warnings` says which source (or service) failed and why.
     """
 
     def __init__(self, scenario: Scenario, host: ServiceHost, sources: Sequence[ResponseSource]) -> None:
@@ -33,26 +35,46 @@ class SliceDriver:
         self.usages: dict[str, Usage] = {}
         self.windows: dict[str, ResponseWindow] = {}
         self._in_force: dict[str, Limits] = {}
+        self._cost = RequestCost(declared(scenario)["cpu_per_request_s"])
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="response-sources", daemon=True)
         self._thread.start()
 
     def observe(self) -> Observation:
-        """One interval: since the last call. Raises HostError only if the host itself fails."""
+        """One interval: since the last call. A service that the host cannot read stays as it was last seen, dead.
+
+        Raises HostError for one that was never seen.
+        """
         self.windows = self._read_sources()
-        before, self.usages = self.usages, {name: self.host.usage(name) for name in self.scenario.names}
+        before, self.usages = self.usages, {name: self._usage(name) for name in self.scenario.names}
         self._in_force = {name: usage.limits for name, usage in self.usages.items()}
-        return observation(self.scenario, self.windows, before, self.usages)
+        seen = observation(self.scenario, self.windows, before, self.usages)
+        return replace(seen, cpu_per_request_s=self._learned_cost(before))
+
+    def _learned_cost(self, before: Mapping[str, Usage]) -> FloatArray:
+        used_s, answered, seconds = np.zeros(len(self.usages)), np.zeros(len(self.usages)), 0.0
+        for i, (name, now) in enumerate(self.usages.items()):
+            old, window = before.get(name), self.windows.get(name)
+            if old and window and old.alive and now.alive and old.pid == now.pid:  # starting costs CPU, too
+                used_s[i], answered[i] = now.cpu_s - old.cpu_s, window.requests
+                seconds = max(seconds, now.t_s - old.t_s)
+        return self._cost.update(used_s, answered, seconds)
 
     def apply(self, action: Action) -> Outcome:
         """Set the limits that change. Keys of the outcome: `<service>.cpu`, `<service>.memory_bytes`."""
         done: dict[str, Any] = {}
         refused: dict[str, str] = {}
+        before: dict[str, Limits] = {}
+        fields = ("cpu",) if action.memory_bytes is None else ("cpu", "memory_bytes")
+        for name in self.scenario.names:
+            try:
+                before[name] = self._in_force.get(name) or self.host.usage(name).limits
+            except (HostError, InputError) as error:  # it does not run (yet), or its group is gone
+                refused |= {f"{name}.{field}": str(error) for field in fields}
         # Shrink first: the sum of the limits stays within the slice at every moment.
-        order = np.argsort([action.cpu[i] - self._limit(n).cpu for i, n in enumerate(self.scenario.names)])
-        for index in order:
-            name = self.scenario.names[index]
-            old = self._limit(name)
+        index_of = {name: index for index, name in enumerate(self.scenario.names)}
+        for name in sorted(before, key=lambda name: action.cpu[index_of[name]] - before[name].cpu):
+            index, old = index_of[name], before[name]
             memory = old.memory_bytes
             if action.memory_bytes is not None:
                 memory = int(action.memory_bytes[index])
@@ -62,7 +84,7 @@ class SliceDriver:
             try:
                 outcome = self.host.set_limits(name, wanted)
             except HostError as error:
-                refused[f"{name}.cpu"] = error.reason
+                refused |= {f"{name}.{field}": error.reason for field in fields}
                 continue
             self._in_force[name] = replace(old, **outcome.done)
             done |= {f"{name}.{field}": value for field, value in outcome.done.items()}
@@ -71,14 +93,22 @@ class SliceDriver:
 
     def close(self) -> None:
         """Close the sources; the host stays as it is."""
-        for source in self.sources:
-            asyncio.run_coroutine_threadsafe(source.close(), self._loop).result(timeout=5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5)
-        self._loop.close()
+        try:
+            for source in self.sources:
+                asyncio.run_coroutine_threadsafe(source.close(), self._loop).result(timeout=5)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=5)
+            self._loop.close()
 
-    def _limit(self, name: str) -> Limits:
-        return self._in_force.get(name) or self.host.usage(name).limits
+    def _usage(self, name: str) -> Usage:
+        try:
+            return self.host.usage(name)
+        except HostError as error:
+            if name not in self.usages:
+                raise
+            self.warnings[name] = error.reason
+            return replace(self.usages[name], alive=False, pid=None)
 
     def _read_sources(self) -> dict[str, ResponseWindow]:
         pending = [(s, asyncio.run_coroutine_threadsafe(s.windows(), self._loop)) for s in self.sources]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ import numpy as np
 
 from edgewright.core.contracts import FloatArray
 from edgewright.core.errors import InputError
+from edgewright.core.workload import rates
 from edgewright.scaling.control import Controller
 from edgewright.scaling.events import SimulatedSlice
 from edgewright.scaling.model import Scenario
 from edgewright.scaling.observation import Observation
 from edgewright.scaling.policies import make_policy
-from edgewright.scaling.policies.learned import SHIPPED, shipped
 from edgewright.studies.contract import Cell, Metric, Result, ScenarioSource
 
 
@@ -55,10 +56,7 @@ def rollout(
 
         controller = Controller(scenario, Oracle(simulated, **parameters))
     else:
-        try:
-            controller = Controller(scenario, make_policy(policy, scenario, **parameters))
-        except TypeError as error:
-            raise InputError("parameters", dict(parameters), f"those of the policy {policy} ({error})") from None
+        controller = Controller(scenario, make_policy(policy, scenario, **parameters))
     interval_s = scenario.control.interval_s
     steps = round(scenario.duration_s / interval_s)
     seen: list[Observation] = []
@@ -71,6 +69,10 @@ def rollout(
         failed.append([s.failed for s in simulated.served])
         if (step + 1) * interval_s >= scenario.control.start_after_s:
             simulated.apply(controller.step(observed).allowed)
+    # Whatever has waited beyond the bound when the run ends is late, however long it would still have taken.
+    waited = [age[age > scenario.slo.response_s] for age in simulated.twin.unanswered_s()]
+    last = zip(responses[-1], waited, strict=True)
+    responses[-1] = tuple(np.append(ended, np.minimum(age, scenario.slo.timeout_s)) for ended, age in last)
 
     def stack(field: str) -> FloatArray:
         return np.stack([np.asarray(getattr(o, field), dtype=np.float64) for o in seen])
@@ -88,13 +90,17 @@ def rollout(
 
 
 def measure(scenario: Scenario, run: Rollout) -> dict[str, float]:
-    """The measures of one run, from `control.start_after_s` on."""
+    """The measures of one run, from `control.start_after_s` on; NaN where no request was answered."""
     first = round(scenario.control.start_after_s / run.interval_s)
     slo = scenario.slo
     window = max(1, round(slo.window_s / run.interval_s))
     responses = [np.concatenate([*step, np.empty(0)]) for step in run.response_s[first:]]
     everything = np.concatenate([*responses, np.empty(0)])
-    late = everything > slo.response_s
+    everything = everything if everything.size else np.array([np.nan])
+
+    def share_over(seconds: float) -> float:
+        return float(np.where(np.isnan(everything), np.nan, everything > seconds).mean())
+
     windows = violated = 0
     for service in range(run.limit_cpu.shape[1]):
         for start in range(first, run.limit_cpu.shape[0] - window + 1, window):
@@ -106,9 +112,9 @@ def measure(scenario: Scenario, run: Rollout) -> dict[str, float]:
     return {
         "response_mean_ms": 1e3 * float(everything.mean()),
         "response_p95_ms": 1e3 * float(np.quantile(everything, 0.95)),
-        "late_percent": 100 * float(late.mean()),
+        "late_percent": 100 * share_over(slo.response_s),
         "failed_percent": 100 * float(failed / max(everything.size, 1)),
-        "over_1s_percent": 100 * float((everything > 1.0).mean()),
+        "over_1s_percent": 100 * share_over(1.0),
         "violated_windows_percent": 100 * violated / max(windows, 1),
         "reserved_cpu_s": float(limit.sum() * run.interval_s),
         "used_cpu_s": float(usage.sum() * run.interval_s),
@@ -154,15 +160,27 @@ class ScalingStudy:
 
     @property
     def version(self) -> str:
-        """Changes with the measures, and with the shipped policies that a method's name stands for."""
-        weights = hashlib.sha256()
-        for name in SHIPPED:
-            weights.update(shipped(name).read_bytes())
-            weights.update(shipped(name).with_suffix(".json").read_bytes())
-        return f"1-{weights.hexdigest()[:16]}"
+        """Changes with the code of twin and policies, and with the weights that a method's name stands for."""
+        package = Path(str(files("edgewright")))
+        told = hashlib.sha256()
+        for folder in ("core", "learning", "scaling"):
+            for path in sorted((package / folder).rglob("*")):
+                if path.suffix in {".py", ".npz", ".json"}:
+                    told.update(path.read_bytes())
+        return told.hexdigest()[:16]
+
+    def check(self, scenario: Any, method: str, parameters: Mapping[str, Any]) -> None:
+        read, _ = scenario
+        if method != "oracle":
+            make_policy(method, read, **parameters)
+        elif unknown := set(parameters) - {"price"}:
+            raise InputError("parameters", sorted(unknown), "price")
 
     def prepare(self, source: ScenarioSource) -> tuple[Scenario, Path]:
-        return source.read(Scenario), source.folder
+        scenario = source.read(Scenario)
+        for service in scenario.services:  # a trace that cannot be read is found before anything runs
+            rates(service.load, 1, np.random.default_rng(0), folder=source.folder)
+        return scenario, source.folder
 
     def run(self, scenario: Any, method: str, parameters: Mapping[str, Any], seed: int) -> Result:
         read, folder = scenario

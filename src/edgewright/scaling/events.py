@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from edgewright.core.contracts import FloatArray
 from edgewright.core.workload import arrivals, rates
-from edgewright.scaling.model import MB, Action, Behaviour, Scenario
+from edgewright.scaling.model import CFS_PERIOD_S, MB, Action, Behaviour, Scenario
 from edgewright.scaling.observation import Observation, declared
 
-CFS_PERIOD_S = 0.01
 _EPS = 1e-12
 
 
@@ -179,15 +178,16 @@ class ServiceSimulation:
         arrival, left = self.upcoming(index, dt_s)
         queue.upcoming = None
         arrived = arrival.size - waiting
-        crashed = bool(self._fault[index].random() < -math.expm1(-behaviour.crash_per_hour * dt_s / 3600.0))
-        memory, killed = self._memory(index, dt_s, arrived, memory_limit_bytes)
+        base, down = behaviour.memory_base_mb * MB, queue.down_s > 1e-9
+        crashes = bool(self._fault[index].random() < -math.expm1(-behaviour.crash_per_hour * dt_s / 3600.0))
+        crashed = crashes and not down
+        memory, killed = (base, 0) if down else self._memory(index, dt_s, arrived, memory_limit_bytes)
         if crashed or killed:
             queue.down_s = max(behaviour.restart_s, dt_s)
             self._held[index].clear()
         if queue.down_s > 1e-9:
             queue.arrival_s, queue.left_s, queue.down_s = np.empty(0), np.empty(0), queue.down_s - dt_s
             lost = np.full(arrival.size, timeout_s)
-            base = behaviour.memory_base_mb * MB
             return Served(periods, arrived, base, lost, lost.size, crashed=crashed, oom_kills=killed)
         finish, state, _, used, throttled, still = serve(
             arrival,
@@ -214,6 +214,10 @@ class ServiceSimulation:
             cpu_s=used,
             throttled_periods=throttled,
         )
+
+    def unanswered_s(self) -> list[FloatArray]:
+        """Per service, how long each request that is still unanswered has waited, s."""
+        return [-queue.arrival_s for queue in self._queues]
 
     def _arrivals(self, index: int, dt_s: float) -> FloatArray:
         start, end = self.time_s, self.time_s + dt_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from edgewright.scaling.model import Scenario, Service, Slo
 
 LOCALIZATION = "edgewright.demo.localization"  # run as processes, never imported
 GENERATOR = "edgewright.demo.load"
+_given: deque[int] = deque(maxlen=1024)  # ports whose process may not listen yet: the kernel would offer them again
 
 
 def service_spec(service: Service, port: int, folder: Path) -> ServiceSpec:
@@ -65,7 +67,11 @@ def target(service: Service, port: int, load: dict[str, Any]) -> dict[str, Any]:
     known = any(LOCALIZATION in word for word in command)
     request: dict[str, Any] = {"kind": "localization"} if known else {"kind": "plain"}
     if known and "--seed" in command[:-1]:
-        request["seed"] = int(command[command.index("--seed") + 1])
+        seed = command[command.index("--seed") + 1]
+        try:
+            request["seed"] = int(seed)
+        except ValueError:
+            raise InputError(f"services.{service.name}.run.command", seed, "a whole number after --seed") from None
     return {
         "name": service.name,
         "url": f"http://127.0.0.1:{port}/{'locate' if known else ''}",
@@ -84,8 +90,8 @@ def with_port(word: str, port: int) -> str:
 
 
 def free_port(preferred: int = 0) -> int:
-    """`preferred` where it is free, else another. Raises HostError where there is none."""
-    for port in (preferred, 0):
+    """`preferred` where it is free, else one not given before. Raises HostError where there is none."""
+    for port in (preferred, *[0] * 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -93,5 +99,7 @@ def free_port(preferred: int = 0) -> int:
             except OSError:
                 continue
             found: int = probe.getsockname()[1]
+        if found == preferred or found not in _given:
+            _given.append(found)
             return found
     raise HostError("port", "no free port on 127.0.0.1")

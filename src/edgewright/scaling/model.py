@@ -18,6 +18,7 @@ from edgewright.core.errors import InputError
 from edgewright.core.workload import Load
 
 MB = 1_000_000
+CFS_PERIOD_S = 0.01  # over which the kernel enforces a CPU limit; everything of ours sets and models this one
 TYPICAL_RATE_HZ = 50.0
 NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -149,6 +150,13 @@ class Control(Part):
     hold_when_late: bool = True
     """The guard refuses to lower the limit of a service that misses its SLO."""
 
+    @model_validator(mode="after")
+    def _whole_periods(self) -> Control:
+        periods = self.interval_s / CFS_PERIOD_S
+        if abs(periods - round(periods)) > 1e-6:
+            raise InputError("interval_s", self.interval_s, f"a multiple of the kernel's period, {CFS_PERIOD_S:g} s")
+        return self
+
 
 class Scenario(Document):
     format: Literal["edgewright.scaling/1"]
@@ -168,6 +176,9 @@ class Scenario(Document):
         ):
             if wanted > have + 1e-9:
                 raise InputError(resource, have, f"at least the sum of the services' initial limits ({wanted:g})")
+        if self.control.start_after_s >= self.duration_s:
+            allowed = f"less than duration_s ({self.duration_s})"
+            raise InputError("control.start_after_s", self.control.start_after_s, allowed)
         return self
 
     @property

@@ -38,7 +38,7 @@ class Observation:
     late: Array  # share of requests over the SLO's bound or failed, 0..1
     failed: Array  # share of requests refused, timed out or answered with an error, 0..1
     priority: Array
-    cpu_per_request_s: Array  # CPU of one request (scenario, or calibrated), s
+    cpu_per_request_s: Array  # CPU of one request, s: as the scenario says; on a host learned from there on
     cpu_cv: Array  # its coefficient of variation
     overhead_s: Array  # response time that is not CPU
     min_cpu: Array

@@ -1,6 +1,7 @@
-"""A bound for every policy: it knows the coming requests, one by one, and picks each limit by trying it.
+"""What foresight is worth: it knows the coming requests, one by one, and picks each limit by trying it.
 
-Not a policy for a real slice: it looks into the reference twin it controls.
+A reference, not a proven bound: it looks one interval ahead, service by service, on a grid. Not a policy for a real
+slice: it looks into the reference twin it controls.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from edgewright.core.contracts import BoolArray, FloatArray
-from edgewright.scaling.events import CFS_PERIOD_S, SimulatedSlice, serve
-from edgewright.scaling.model import Action
+from edgewright.scaling.events import SimulatedSlice, serve
+from edgewright.scaling.model import CFS_PERIOD_S, Action
 from edgewright.scaling.observation import Observation
 
 GRID = 40

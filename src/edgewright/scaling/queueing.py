@@ -15,9 +15,9 @@ import numpy as np
 
 from edgewright.core import scalars
 from edgewright.core.contracts import Array
+from edgewright.scaling.model import CFS_PERIOD_S
 from edgewright.scaling.observation import Observation, OneService, each
 
-PERIOD_S = 0.01
 GRID = 64  # candidate limits
 
 
@@ -26,7 +26,7 @@ def late_share(
 ) -> Array:
     """Predicted share of requests slower than the bound; the arrays broadcast."""
     usable = xp.minimum(limit_cpu, 1.0)
-    service_s = work_s / usable + PERIOD_S * (1 - usable) / 2
+    service_s = work_s / usable + CFS_PERIOD_S * (1 - usable) / 2
     load = xp.minimum(rate_hz * work_s / usable, 0.999)
     wait_s = xp.maximum(rate_hz * service_s**2 * (1 + cv**2) / (2 * (1 - load)), 1e-9)
     slack_s = bound_s - overhead_s - service_s

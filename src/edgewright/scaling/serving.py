@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from edgewright.core.contracts import Array
+from edgewright.scaling.model import CFS_PERIOD_S as PERIOD_S
 
-PERIOD_S = 0.01
 PERIODS = 100  # of one step
 SLOTS = 6  # arrivals a period can hold: at 200 requests/s more than six come in 0.45 % of periods
 

@@ -12,9 +12,9 @@ from edgewright.scaling.twin import scaling_twin
 
 Algorithm = Literal["dqn", "ppo", "sarsa"]
 SLO_RESPONSE_MS = 50.0  # of the training scenarios
-# In the reward, per core and second. On the tuning scenarios the shipped policies then reserve no more CPU than the
-# cheapest tuned baseline, the threshold rule.
-RECOMMENDED_PRICE: dict[str, float] = {"ppo": 1.1, "dqn": 0.7, "sarsa": 0.7}
+# In the reward, per core and second. On the tuning scenarios the shipped policies then reserve 2 % less CPU than the
+# cheapest tuned baseline, the threshold rule: a margin for real hosts, where that rule reserves less than in the twin.
+RECOMMENDED_PRICE: dict[str, float] = {"ppo": 1.3, "dqn": 0.8, "sarsa": 0.8}
 
 # As the shipped policies were trained (see their cards), but for the batch of PPO (12,288 there, for three services)
 # and the twin's training loads, whose steps and bursts are rarer since.
@@ -58,7 +58,7 @@ REFERENCE_CONFIGS: dict[str, Any] = {
         environments=8,
         hidden=(64, 128, 64),
         batch_size=128,
-        replay_size=10_000,
+        replay_size=1_000,
         learning_rate=1e-4,
         optimizer="adamw",
         target_every=1,

@@ -47,8 +47,8 @@ SPACES: dict[str, dict[str, Range]] = {
     "vpa": {"percentile": Range(0.5, 0.99), "margin": Range(0.0, 1.5), "half_life_s": Range(1, 120, True)},
     "model": {"late": Range(0.003, 0.3, True), "smoothing": Range(0.1, 1.0), "drain_s": Range(0.2, 4, True)},
     "curves": {"price": Range(4, 40, True)},
-    "dqn": {"price": Range(0.03, 1.0, True)},
-    "ppo": {"price": Range(0.03, 1.0, True)},
+    "dqn": {"price": Range(0.03, 3.0, True)},
+    "ppo": {"price": Range(0.03, 3.0, True)},
     "oracle": {"price": Range(2, 60, True)},
 }
 
@@ -88,6 +88,9 @@ def search(
         raise InputError("policy", policy, f"one of {sorted(SPACES)}")
     rng = np.random.default_rng(seed)
     draws = [{name: r.draw(rng) for name, r in SPACES[policy].items()} for _ in range(trials)]
+    for draw in draws:
+        if policy == "threshold":
+            draw["low"], draw["high"] = sorted((draw["low"], draw["high"]))
     run = functools.partial(try_parameters, file or policy, price=price)
     with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=get_context("spawn")) as pool:
         done = []

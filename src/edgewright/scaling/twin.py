@@ -336,8 +336,11 @@ def scaling_twin(
 
     history: frames an agent sees, one a second. price: range of what a reserved core costs in the SLO reward.
     """
-    if history < 1:
-        raise InputError("history", history, "a whole number of frames >= 1")
+    for field, value in (("services", services), ("horizon", horizon), ("history", history)):
+        if value < 1:
+            raise InputError(field, value, "a whole number >= 1")
+    if not 0 < price[0] <= price[1]:
+        raise InputError("price", price, "two numbers > 0, the lower first")
     actions = ActionMap(kind, action == "discrete")
     spec = TwinSpec(
         name="scaling",

@@ -16,18 +16,20 @@ from typing import Any
 
 import structlog
 from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
 
 from edgewright.core.documents import validate
-from edgewright.core.errors import InputError
+from edgewright.core.errors import CapacityError, InputError
 from edgewright.core.ledger import Ledger
 from edgewright.drivers.host import HostError, Limits
 from edgewright.scaling.control import Controller
 from edgewright.scaling.model import MB, Scenario, read_scenario
 from edgewright.scaling.policies import make_policy
-from edgewright.service.loops.choice import choose, choose_for, make_slice
+from edgewright.service.loops.choice import choose, choose_for, forget, make_slice
+from edgewright.service.loops.fit import least_cpu, least_memory_mb, pins_that_fit
 from edgewright.service.loops.leases import LEASE, RENEW_S, Leases
 from edgewright.service.loops.loop import Loop, Orders, first_limits, plain_limits
-from edgewright.service.loops.orders import keep_loop, refit
+from edgewright.service.loops.orders import Conflict, keep_loop, policy_of, refit
 from edgewright.service.loops.slices import DriverChoice, RunningSlice
 from edgewright.service.settings import Settings
 from edgewright.service.store import Store, StoreError
@@ -35,6 +37,8 @@ from edgewright.service.store.recorder import Recorder
 from edgewright.service.store.tables import ChunkRow, LoopRow
 
 log = structlog.get_logger("edgewright.runtime")
+DELETED = "deleted"  # the mode of a loop that is being deleted, so that a crash in between does not bring it back
+REFUSALS = (InputError, CapacityError, Conflict, HostError, OSError)  # why a loop cannot be run
 SliceFactory = Callable[[Settings, DriverChoice, Scenario, Path, Mapping[str, int]], RunningSlice]
 
 
@@ -56,14 +60,19 @@ class Runtime:
     changing: threading.RLock = field(default_factory=threading.RLock)  # held while loops or chunks come and go
     _stop: threading.Event = field(default_factory=threading.Event)
     _keeper: threading.Thread | None = None
+    _given: Scenario | None = None  # the settings' scenario as it was last read
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.store, self.settings.retention_hours * 3600)
 
     def start(self) -> None:
-        """Raises InputError for a bad scenario or driver, StoreError where the store cannot be read."""
+        """Raises InputError for a bad scenario or driver, StoreError where the store cannot be read.
+
+        CapacityError where the host has no room for the scenario, and there is nothing else to run.
+        """
         self.recorder.start()
         if self.settings.role in ("all", "loops"):
+            self._given = read_scenario(self.settings.scenario)  # one that stands by reads it too, while someone looks
             self._take_over()
             self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
             self._keeper.start()
@@ -82,7 +91,7 @@ class Runtime:
         found = [f"database: {self.recorder.trouble}"] if self.recorder.trouble else []
         if self.recorder.waiting > 1000 or self.recorder.lost:
             found.append(f"{self.recorder.waiting} records wait for the database, {self.recorder.lost} were lost")
-        found += [f"loop {name} cannot be run: {reason}" for name, reason in self.broken.items()]
+        found += [f"loop {name} cannot be run: {reason}" for name, reason in list(self.broken.items())]
         for loop in list(self.loops.values()):
             if loop.phase == "failed":
                 found.append(f"loop {loop.name} does not start")
@@ -106,12 +115,13 @@ class Runtime:
     def create(self, scenario: Scenario, folder: Path) -> Loop:
         """A new loop in a chunk of its own, all or nothing.
 
-        Raises InputError (a name in use, an unknown policy), CapacityError (the host has no room), StoreError.
+        Raises InputError (a name in use, an unknown policy), CapacityError (the host has no room), Conflict (a chunk
+        has the name of its own), StoreError.
         """
         with self.changing:
             if scenario.name in self.loops or self.knows(scenario.name):
                 raise InputError("name", scenario.name, "a name that no loop has yet")
-            make_policy(scenario.control.policy, scenario)
+            policy_of(scenario.control.policy, scenario)
             chunk = ChunkRow(
                 id=str(uuid.uuid4()),
                 name=f"slice of {scenario.name}",
@@ -135,33 +145,50 @@ class Runtime:
                 created=time.time(),
             )
             self.ledger.book(chunk.id, {"cpu": chunk.cpus, "memory_bytes": chunk.ram_mb * MB})
-            loop = None
             try:
                 with self.store.write() as session:
                     session.add_all([row, chunk])
-                    session.flush()
-                    loop = self._prepare(row, chunk)
-            except BaseException:
+            except BaseException as error:
                 self.ledger.release(chunk.id)
-                if loop is not None:
-                    loop.slice.close()
+                if isinstance(error, IntegrityError):
+                    raise Conflict(f"a chunk is named {chunk.name!r}, as the slice of this loop would be") from None
                 raise
-            return self._begin(loop)
+            loop = None
+            try:
+                loop = self._prepare(row, chunk)
+                return self._begin(loop)
+            except BaseException:
+                self.loops.pop(row.name, None)
+                self._end(row.name, loop, chunk.id)
+                raise
 
     def delete(self, name: str) -> None:
         """End a loop and its services, forget it and its chunk; its decisions stay until they are old."""
         with self.changing:
-            with self.store.write() as session:  # a database that refuses does so before anything has ended
+            with self.store.read() as session:
                 chunk_id = session.scalar(select(LoopRow.chunk_id).where(LoopRow.name == name))
-                session.execute(delete(LoopRow).where(LoopRow.name == name))
-                session.execute(delete(ChunkRow).where(ChunkRow.id == chunk_id))
-                if loop := self.loops.pop(name, None):
-                    loop.stop()
-                    loop.slice.close()
-            self.broken.pop(name, None)
-            if chunk_id is not None:
-                self.ledger.release(chunk_id)
+            keep_loop(self.store, name, mode=DELETED)  # a database that refuses does so before anything has ended
+            self._end(name, self.loops.pop(name, None), chunk_id)
             self.recorder.event("loop_deleted", f"loop {name} and its services ended")
+
+    def _end(self, name: str, loop: Loop | None, chunk_id: str | None) -> None:
+        """End a loop and forget it; where that fails it counts as broken, and can be deleted again."""
+        try:
+            if loop is not None:
+                loop.close()
+            with self.store.write() as session:
+                session.execute(delete(LoopRow).where(LoopRow.name == name, LoopRow.chunk_id == chunk_id))
+                session.execute(delete(ChunkRow).where(ChunkRow.id == chunk_id))
+        except BaseException as error:
+            self.broken[name] = f"it is not wholly deleted: {error}"
+            raise
+        self.broken.pop(name, None)
+        if chunk_id is not None:
+            self.ledger.release(chunk_id)
+        try:
+            forget(self.settings, name)
+        except OSError as error:
+            log.warning("files_stay", loop=name, detail=str(error))
 
     def _prepare(self, row: LoopRow, chunk: ChunkRow) -> Loop:
         """A loop from its row, not yet started. Raises InputError, HostError, OSError."""
@@ -169,10 +196,19 @@ class Runtime:
         assert self.choice is not None
         driver = choose_for(self.choice, scenario)
         slice_ = self.make(self.settings, driver, scenario, Path(row.folder), row.ports)
+        try:
+            return self._loop(row, chunk, scenario, driver, slice_)
+        except BaseException:
+            slice_.close()
+            raise
+
+    def _loop(
+        self, row: LoopRow, chunk: ChunkRow, scenario: Scenario, driver: DriverChoice, slice_: RunningSlice
+    ) -> Loop:
         fitting = scenario.slice.model_copy(update={"cpu": chunk.cpus, "memory_mb": chunk.ram_mb})
         policy_name, mode, note = row.policy, row.mode, ""
         try:
-            policy = make_policy(policy_name, scenario)
+            policy = policy_of(policy_name, scenario)[1]
         except InputError as error:  # a file that is gone since: the services must not stay down for it
             note = f"{row.policy} cannot be used any more; paused, limits stay as they are: {error}"
             policy_name, mode, policy = "fixed", "paused", make_policy("fixed", scenario)
@@ -195,6 +231,7 @@ class Runtime:
     def _begin(self, loop: Loop) -> Loop:
         loop.start()
         self.loops[loop.name] = loop
+        self.broken.pop(loop.name, None)
         return loop
 
     # The lease
@@ -202,38 +239,69 @@ class Runtime:
     def _take_over(self) -> None:
         if not self.leases.take(LEASE):
             return
-        with self.changing:
-            self.choice = choose(self.settings)
-            self.ledger = Ledger(
-                {"cpu": self.choice.capacity.cpu, "memory_bytes": float(self.choice.capacity.memory_bytes)}
-            )
-            with self.store.read() as session:
-                chunks = {chunk.id: chunk for chunk in session.scalars(select(ChunkRow))}
-                rows = session.scalars(select(LoopRow).order_by(LoopRow.created)).all()
-            for chunk in chunks.values():
-                self._rebook(chunk)
-            given = read_scenario(self.settings.scenario)
-            self.active = True
-            try:
-                for row in rows:
-                    self._restore(row, chunks[row.chunk_id], given if row.name == given.name else None)
-                if given.name not in {row.name for row in rows}:
-                    self.create(given, self.settings.scenario.parent)
-            except BaseException:
-                self._let_go()
+        try:
+            with self.changing:
+                self._restore_all()
+        except BaseException:
+            self._let_go()
+            self._release()  # another worker may fare better
+            raise
+
+    def _restore_all(self) -> None:
+        self.choice = choose(self.settings)
+        self.ledger = Ledger(
+            {"cpu": self.choice.capacity.cpu, "memory_bytes": float(self.choice.capacity.memory_bytes)}
+        )
+        with self.store.read() as session:
+            chunks = {chunk.id: chunk for chunk in session.scalars(select(ChunkRow))}
+            rows = session.scalars(select(LoopRow).order_by(LoopRow.created)).all()
+        for chunk in chunks.values():
+            self._rebook(chunk)
+        given = self._read_given()
+        self.broken = {}
+        self.active = True
+        for row in rows:
+            self._restore(row, chunks[row.chunk_id], given if row.name == given.name else None)
+        if given.name in self.loops or given.name in self.broken:
+            return
+        try:
+            self.create(given, self.settings.scenario.parent)
+        except REFUSALS as error:
+            if not rows and not chunks:  # there is nothing to give up
                 raise
+            self._fail(given.name, error)
+
+    def _read_given(self) -> Scenario:
+        """As it is now; as it was where it cannot be read any more, which must not keep the loops from running."""
+        try:
+            self._given = read_scenario(self.settings.scenario)
+        except InputError as error:
+            if self._given is None:
+                raise
+            self.recorder.event("scenario_failed", f"{error}: taken as it was before")
+        return self._given
 
     def _restore(self, row: LoopRow, chunk: ChunkRow, given: Scenario | None) -> None:
-        """Run a stored loop again. One that cannot be, other than that of the scenario given, is told, not fatal."""
+        """Run a stored loop again. One that cannot be is told, not fatal; of an edited one that cannot be, the old."""
+        refused = ""
         try:
+            if row.mode == DELETED:
+                self._end(row.name, self._prepare(row, chunk), row.chunk_id)  # what a crash left of it
+                return
             if given is not None:
-                self._update(row, chunk, given)
-            self._begin(self._prepare(row, chunk))
-        except (InputError, HostError, OSError) as error:
-            if given is not None:
-                raise
-            self.broken[row.name] = str(error)
-            self.recorder.event("loop_failed", str(error), loop=row.name)
+                try:
+                    self._update(row, chunk, given)
+                except (InputError, CapacityError) as error:
+                    refused = f"{self.settings.scenario} was edited, and cannot be taken over: {error}"
+            loop = self._begin(self._prepare(row, chunk))
+            if refused:
+                loop.warn("scenario", refused, "scenario_failed")
+        except Exception as error:  # what an older version kept may be of any form: the other loops must run
+            self._fail(row.name, error)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self.broken[name] = str(error) or type(error).__name__
+        self.recorder.event("loop_failed", self.broken[name], loop=name)
 
     def _rebook(self, chunk: ChunkRow) -> None:
         """What was promised is kept; a host that shrank since is a warning, not a refusal to start."""
@@ -245,27 +313,46 @@ class Runtime:
         self.ledger.book(chunk.id, {"cpu": chunk.cpus, "memory_bytes": chunk.ram_mb * MB})
 
     def _update(self, row: LoopRow, chunk: ChunkRow, given: Scenario) -> None:
-        """The scenario file was edited since: its services and slice hold, users' orders about what is left stay."""
+        """The scenario file was edited since: its services and slice hold, users' orders about what is left stay.
+
+        Raises InputError, CapacityError, and changes nothing, where the chunk or the host has no room for it.
+        """
         fresh = given.model_dump(mode="json")
-        if row.scenario == fresh:
+        old = row.scenario
+        if old == fresh:
             return
-        old, row.scenario = row.scenario, fresh
-        limits = plain_limits(first_limits(given))
-        same = {s["name"] for s in old["services"] if s in fresh["services"]}
-        row.limits = {name: row.limits[name] if name in same else limit for name, limit in limits.items()}
-        row.pins = {name: cpu for name, cpu in row.pins.items() if name in same}
-        row.load = {name: factor for name, factor in row.load.items() if name in limits}
-        if old["control"]["policy"] != given.control.policy:
-            row.policy = given.control.policy
-        if old["slice"] != fresh["slice"]:
-            self.ledger.book(chunk.id, {"cpu": given.slice.cpu, "memory_bytes": given.slice.memory_mb * MB})
-            chunk.cpus, chunk.ram_mb = given.slice.cpu, given.slice.memory_mb
+        size = {"cpus": chunk.cpus, "ram_mb": chunk.ram_mb}
+        if old.get("slice") != fresh["slice"]:
+            size = {"cpus": given.slice.cpu, "ram_mb": given.slice.memory_mb}
+        for range_, least, has in (
+            ("cpu.min", least_cpu(given, {}), size["cpus"]),
+            ("memory.min_mb", least_memory_mb(given), size["ram_mb"]),
+        ):
+            if least > has + 1e-9:
+                raise InputError(f"services.{range_}", least, f"at most {has:g} in sum: so much has the loop's chunk")
+        self.ledger.book(chunk.id, {"cpu": size["cpus"], "memory_bytes": size["ram_mb"] * MB})
+        limits, policy = plain_limits(first_limits(given)), given.control.policy
+        same = {s["name"] for s in old.get("services", ()) if s in fresh["services"]}
+        in_chunk = given.model_copy(
+            update={"slice": given.slice.model_copy(update={"cpu": size["cpus"], "memory_mb": size["ram_mb"]})}
+        )
+        pins = pins_that_fit(in_chunk, {name: cpu for name, cpu in row.pins.items() if name in same})
+        values: dict[str, Any] = {
+            "scenario": fresh,
+            "limits": limits | {name: limit for name, limit in row.limits.items() if name in same},
+            "pins": pins,
+            "load": {name: factor for name, factor in row.load.items() if name in limits},
+            "policy": row.policy if old.get("control", {}).get("policy") == policy else policy,
+        }
         with self.store.write() as session:
-            kept = ("scenario", "limits", "pins", "load", "policy")
-            values = {name: getattr(row, name) for name in kept}
             session.execute(update(LoopRow).where(LoopRow.name == row.name).values(**values))
-            size = {"cpus": chunk.cpus, "ram_mb": chunk.ram_mb}
             session.execute(update(ChunkRow).where(ChunkRow.id == chunk.id).values(**size))
+        for name in row.pins.keys() - pins.keys():
+            detail = "the pin no longer fits the edited scenario"
+            self.recorder.event("unpinned", detail, loop=row.name, service=name)
+        for kept, changes in ((row, values), (chunk, size)):
+            for name, value in changes.items():
+                setattr(kept, name, value)
         self.recorder.event("scenario", f"{self.settings.scenario} was edited: taken over", loop=row.name)
 
     def _let_go(self) -> None:
@@ -274,17 +361,19 @@ class Runtime:
             for loop in self.loops.values():
                 loop.ask_to_stop()
             for name, loop in list(self.loops.items()):
-                loop.stop()
                 try:
-                    loop.slice.close()
+                    loop.close()
                 except Exception as error:  # the next loop's services must end too
                     log.error("close_failed", loop=name, detail=str(error))
                 del self.loops[name]
         if was_active:
-            try:
-                self.leases.release(LEASE)
-            except StoreError as error:
-                log.warning("lease_not_released", detail=str(error))
+            self._release()
+
+    def _release(self) -> None:
+        try:
+            self.leases.release(LEASE)
+        except StoreError as error:
+            log.warning("lease_not_released", detail=str(error))
 
     def _keep(self) -> None:
         """Renew the lease; lose it to another worker and the loops end here; find it free and they start here."""
@@ -295,7 +384,9 @@ class Runtime:
                 elif not self.leases.take(LEASE):
                     log.error("lease_lost", detail="another worker runs the loops now")
                     self._let_go()
-            except StoreError as error:  # nobody else can take it either: the loops go on
+            except StoreError as error:
+                # The loops go on. With SQLite nobody else can take the lease either; with PostgreSQL another worker
+                # takes it once it runs out, and a worker that was cut off learns of it when it is back.
                 log.warning("lease_not_renewed", detail=str(error))
-            except InputError as error:
-                log.error("take_over_failed", detail=str(error))
+            except Exception as error:  # without this thread the lease would run out
+                log.error("take_over_failed", detail=f"{type(error).__name__}: {error}")

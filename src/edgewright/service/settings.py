@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import secrets
 import socket
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import structlog
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from edgewright.core.documents import input_error
 from edgewright.core.errors import InputError
@@ -26,6 +27,15 @@ DEMO_SCENARIO = Path(__file__).parents[1] / "demo" / "demo.yaml"
 def _state_folder() -> Path:
     """Where a user's state belongs (XDG base directory specification)."""
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "edgewright"
+
+
+def _listed(value: Any) -> Any:
+    """Names with commas, or a list in JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [name for part in value.split(",") if (name := part.strip())]
 
 
 class Settings(BaseSettings):
@@ -50,8 +60,8 @@ class Settings(BaseSettings):
     """`auto`: this host's control groups where it permits them, else simulated, and it says so."""
     api_url: str | None = None
     """Where the page finds the API; needed for role `ui`."""
-    allowed_hosts: tuple[str, ...] = ()
-    """Further names by which a browser may call this server; addresses and localhost always may."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    """Further names by which a browser may call this server, with commas; addresses and localhost always may."""
     retention_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
     """Decisions and events older than this are deleted."""
 

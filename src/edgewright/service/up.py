@@ -25,6 +25,7 @@ from edgewright.service.settings import Settings
 from edgewright.service.store import Store
 
 log = structlog.get_logger("edgewright.up")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -112,24 +113,28 @@ def log_to_stderr() -> None:
 def prepare_process() -> None:
     """Before anything else: go before the services on a busy host, and end cleanly.
 
-    SIGINT and SIGTERM unwind the stack, so that services end; uvicorn raises again what it caught meanwhile.
+    SIGINT, SIGTERM and SIGHUP (a terminal that was closed) unwind the stack, so that services end; uvicorn raises again
+    what it caught meanwhile. With nohup, SIGHUP stays ignored.
     """
     go_ahead()
 
     def end(*_: object) -> None:
         raise SystemExit(0)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
+            signal.signal(number, end)
 
 
 def run(made: Orchestrator, ready: Callable[[Orchestrator], None]) -> None:
     """Serve until a signal; `ready` is called once the address answers."""
     threading.Thread(target=_when_started, args=(made, ready), daemon=True).start()
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, made.server.handle_exit)  # uvicorn does so itself with the others
     try:
         made.server.run(sockets=[made.listener])
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             signal.signal(number, signal.SIG_IGN)  # a second one must not stop the services from being ended
         made.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,10 @@ def load_cell(path: Path) -> tuple[dict[str, float], float] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(file[_HEADER].tobytes())
+            for name in file.files:  # damaged series would end the report on every rerun
+                file[name]
         return {name: float(value) for name, value in header["metrics"].items()}, float(header["wall_s"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 

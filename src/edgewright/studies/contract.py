@@ -75,7 +75,11 @@ class Cell:
 
 
 class Capability(Protocol):
-    """What `CAPABILITIES` (or `module:OBJECT` in a study file) refers to."""
+    """What `CAPABILITIES` (or `module:OBJECT` in a study file) refers to.
+
+    Where it has a `check(scenario, method, parameters)`, that is asked about every method and scenario before anything
+    runs, and raises InputError for what `run` would refuse.
+    """
 
     @property
     def version(self) -> str:

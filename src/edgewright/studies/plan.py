@@ -58,13 +58,20 @@ def make_plan(path: str | Path) -> Plan:
         unique((source.name for source in sources), "scenarios.name")
     except InputError as error:
         raise (error if error.source else error.at(str(path))) from None
-    for source in sources:
-        _prepare(capability, source)
+    prepared = [_prepare(capability, source) for source in sources]
     prints = {source.name: _digest(_printed(source.data, source.folder)) for source in sources}
     methods = [
         (method.name, *_resolved(method.policy or method.name, method.parameters, path.parent))
         for method in study.methods
     ]
+    if (check := getattr(capability, "check", None)) is not None:
+        for i, (_, policy, parameters) in enumerate(methods):
+            for scenario in prepared:
+                try:
+                    check(scenario, policy, parameters)
+                except InputError as error:
+                    field = f"methods.{i}.{error.field}"
+                    raise InputError(field, error.given, error.allowed, source=error.source or str(path)) from None
     method_prints = [
         _printed({"policy_file": policy, "parameters": parameters}, path.parent) for _, policy, parameters in methods
     ]
@@ -84,9 +91,9 @@ def make_plan(path: str | Path) -> Plan:
     return Plan(study, path, capability, metrics, {source.name: source for source in sources}, tasks)
 
 
-def _prepare(capability: Capability, source: ScenarioSource) -> None:
+def _prepare(capability: Capability, source: ScenarioSource) -> Any:
     try:
-        capability.prepare(source)
+        return capability.prepare(source)
     except InputError as error:
         raise (error if error.source else error.at(source.where)) from None
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LOG_BYTES = 4_000_000  # kept of what a service's earlier starts wrote
 LAUNCH = Path(__file__).with_name("launch.py")
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
@@ -66,6 +67,7 @@ def launch(
     Raises OSError or RuntimeError with the reason where it does not come to run the program.
     """
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    _shorten(log)
     receive, report = os.pipe()
     try:
         with log.open("ab") as output:
@@ -92,6 +94,16 @@ def launch(
         raise RuntimeError(failure)
     child.returncode = 0  # it is reaped by pid (Process.alive), as an adopted one is: Popen must not do so too
     return Process(child.pid, _stat(child.pid)[1])
+
+
+def _shorten(log: Path) -> None:
+    """Move the end of a log that has grown over LOG_BYTES to `<log>.1`, and begin anew."""
+    if not log.exists() or log.stat().st_size <= LOG_BYTES:
+        return
+    with contextlib.suppress(OSError), log.open("rb") as file:  # on a full disk it goes without a copy
+        file.seek(-LOG_BYTES, os.SEEK_END)
+        log.with_name(f"{log.name}.1").write_bytes(file.read())
+    os.truncate(log, 0)
 
 
 def _stat(pid: int) -> tuple[str, int]:

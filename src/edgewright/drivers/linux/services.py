@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
+
+import structlog
 
 from edgewright.core.contracts import Outcome
 from edgewright.core.errors import InputError
@@ -40,6 +43,7 @@ from edgewright.drivers.linux.cgroups import (
 )
 from edgewright.drivers.linux.processes import Process, launch
 
+log = structlog.get_logger("edgewright.services")
 STATE_FORMAT = "edgewright.services/1"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows no service of this host
 
@@ -150,15 +154,17 @@ class LinuxHost:
         for name in self.services:  # all are asked at once, so that the graces do not add up
             self._services[name].process.signal(signal.SIGTERM)
         errors = []
-        for name in self.services:
-            try:
-                self.stop(name)
-            except HostError as error:
-                errors.append(str(error))
-        if not groups_of(self._place):
-            remove_place(self._place)
-            self._file.unlink(missing_ok=True)
-        self._held.close()
+        try:
+            for name in self.services:
+                try:
+                    self.stop(name)
+                except (HostError, OSError) as error:  # the others must end all the same
+                    errors.append(str(error))
+            if not groups_of(self._place):
+                remove_place(self._place)
+                self._file.unlink(missing_ok=True)
+        finally:
+            self._held.close()
         if errors:
             raise HostError("close", "; ".join(errors))
 
@@ -228,23 +234,25 @@ class LinuxHost:
         t_s = time.monotonic()
         try:
             counters = group.counters()
-            limits = Limits(group.cpu_limit() or self.capacity.cpu, group.memory_limit())
+            cpu, memory_bytes = group.cpu_limit(), group.memory_limit()
         except OSError as error:
             raise HostError(name, f"its control group: {error}") from error
         alive = service.process.alive
+        if cpu is None:  # a start without throttling ends with the old limit; else someone else took the limit away
+            cpu = self.capacity.cpu if alive else service.limits.cpu
         return Usage(
             t_s=t_s,
             **asdict(counters),
             alive=alive,
             pid=service.process.pid if alive else None,
             restarts=service.restarts,
-            limits=limits,
+            limits=Limits(cpu, memory_bytes),
         )
 
     def set_limits(self, name: str, limits: Limits) -> Outcome:
         """Never waits for a start: refused until it is over."""
         try:
-            with self._of(name, timeout_s=0.2):
+            with self._of(name, timeout_s=0.05):
                 service = self._services[name]
                 outcome = self._limit(Group(self._place, name), limits)
                 # Not written to the state file: after a crash the kernel knows.
@@ -294,7 +302,8 @@ class LinuxHost:
             group.kill()
             if process is not None:
                 process.wait(1.0)
-            if isinstance(error, OSError | RuntimeError | Refused):
+            # A ValueError: an environment that no process can have.
+            if isinstance(error, OSError | RuntimeError | Refused | ValueError):
                 raise HostError(spec.name, str(error)) from error
             raise
 
@@ -308,8 +317,8 @@ class LinuxHost:
             try:
                 with _DIRECT.open(spec.health_url, timeout=2.0):
                     return
-            except OSError as error:
-                reason = str(error)
+            except (OSError, http.client.HTTPException) as error:  # the latter: what answers speaks no HTTP
+                reason = str(error) or type(error).__name__
             if time.monotonic() > deadline:
                 raise HostError(spec.name, f"not healthy after {spec.start_timeout_s:g} s: {reason}")
             time.sleep(0.05)
@@ -352,7 +361,11 @@ class LinuxHost:
             lock.release()
 
     def _put(self, name: str, service: _Running | None) -> None:
-        """Change the table and its file; a crash in between leaves the old or the new file, never half of one."""
+        """Change the table and its file; a crash in between leaves the old or the new file, never half of one.
+
+        Where the file cannot be written (a full disk) services start and end all the same: what it says is checked
+        before it is believed, and a service that it does not know is started anew instead of adopted.
+        """
         with self._lock:
             if service is None:
                 self._services.pop(name, None)
@@ -366,11 +379,14 @@ class LinuxHost:
                     "restarts": service.restarts,
                 }
             fresh = self._file.with_suffix(".new")
-            with fresh.open("w") as file:
-                json.dump({"format": STATE_FORMAT, "services": self._records}, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._file)
+            try:
+                with fresh.open("w") as file:
+                    json.dump({"format": STATE_FORMAT, "services": self._records}, file, indent=1)
+                    file.flush()
+                    os.fsync(file.fileno())
+                fresh.replace(self._file)
+            except OSError as error:
+                log.warning("state_not_kept", file=str(self._file), detail=str(error))
 
     def _read_state(self) -> dict[str, dict[str, Any]]:
         try:

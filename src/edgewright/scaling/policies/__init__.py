@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, validate_call
 
 from edgewright.core.contracts import Policy
+from edgewright.core.documents import input_error
 from edgewright.core.errors import InputError
 from edgewright.core.registry import load
 from edgewright.scaling.model import Action, Scenario
@@ -23,15 +27,25 @@ POLICIES = {
 }
 
 
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+
+
 def make_policy(name: str, scenario: Scenario, **parameters: float) -> Policy[Observation, Action]:
     """The policy of that name, or the learned one in that `.npz` file, for a scenario.
 
-    Raises InputError for an unknown name or a file that does not fit the scenario, with the reason.
+    Raises InputError for an unknown name, a parameter that its factory does not take or allow, or a file that does not
+    fit the scenario, with the reason.
     """
+    given: tuple[Any, ...] = (scenario,)
     if name in POLICIES:
-        policy: Policy[Observation, Action] = load(POLICIES[name])(scenario, **parameters)
-        return policy
-    if name.endswith(".npz") and Path(name).exists():
-        policy = load("edgewright.scaling.policies.learned:from_file")(scenario, Path(name), **parameters)
-        return policy
-    raise InputError("policy", name, f"one of {sorted(POLICIES)}, or the path of an exported .npz file")
+        factory = load(POLICIES[name])
+    elif name.endswith(".npz") and Path(name).exists():
+        factory, given = load("edgewright.scaling.policies.learned:from_file"), (scenario, Path(name))
+    else:
+        raise InputError("policy", name, f"one of {sorted(POLICIES)}, or the path of an exported .npz file")
+    try:
+        policy: Policy[Observation, Action] = validate_call(config=_STRICT)(factory)(*given, **parameters)
+    except ValidationError as error:
+        found = input_error(error, None)
+        raise InputError(f"parameters.{found.field}", found.given, f"{found.allowed} ({name})") from None
+    return policy

@@ -36,6 +36,7 @@ from edgewright.scaling.observation import Observation, each
 from edgewright.scaling.policies.trained_for import require_interval, require_slo
 
 _RATIOS: list[float] = RATIOS.tolist()
+ROUNDING = 1e-4  # guard and kernel round limits; the guard makes up for it
 
 
 class CostCurves:
@@ -69,12 +70,13 @@ class CostCurves:
         late = np.exp(out[:, :CANDIDATES])
         cost = late + (out[:, CANDIDATES:] + candidates(np, np.array(centre), observation)) * self.price
         wanted, reasons = [], []
-        for row, (now, one, cpu) in enumerate(zip(memory, services, centre, strict=True)):
+        rows = zip(memory, services, centre, late.tolist(), cost.tolist(), strict=True)
+        for now, one, cpu, lates, costs in rows:
             # The guard keeps the limit of a service that misses its SLO: choose among what it will allow.
-            first = bisect_left(_RATIOS, one.limit_cpu / cpu) % CANDIDATES if one.late > late_allowed else 0
-            chosen = first + int(cost[row, first:].argmin())
+            first = bisect_left(_RATIOS, one.limit_cpu / cpu - ROUNDING) % CANDIDATES if one.late > late_allowed else 0
+            chosen = costs.index(min(costs[first:]), first)
             limit = scalars.clip(cpu * _RATIOS[chosen], one.min_cpu, one.max_cpu)
-            few, more = late[row, chosen], late[row, CANDIDATES // 2]
+            few, more = lates[chosen], lates[CANDIDATES // 2]
             wanted.append(limit)
             reasons.append(
                 f"{now.fast_hz:.0f}/s: expects {few:.1f} late in 2 s at {limit:.3f}, {more:.1f} at {cpu:.3f}"

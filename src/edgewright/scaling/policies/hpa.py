@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from edgewright.core.contracts import BoolArray, FloatArray
 from edgewright.scaling.model import Action, Scenario
@@ -40,5 +41,10 @@ class Hpa:
         return Action(cpu), recent, reasons
 
 
-def hpa(scenario: Scenario, target: float = 0.6, tolerance: float = 0.1, window_s: float = 30.0) -> Hpa:
+def hpa(
+    scenario: Scenario,
+    target: Annotated[float, Field(gt=0, le=1)] = 0.6,
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+    window_s: Annotated[float, Field(ge=0)] = 30.0,
+) -> Hpa:
     return Hpa(target, tolerance, max(1, round(window_s / scenario.control.interval_s)))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
+from pydantic import Field
 
 from edgewright.core import scalars
-from edgewright.core.contracts import BoolArray, Box, Discrete
+from edgewright.core.contracts import BoolArray
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
 from edgewright.learning.card import Card
@@ -33,6 +35,7 @@ from edgewright.scaling.policies.trained_for import require_interval, require_sl
 
 SHIPPED = ("curves", "dqn", "ppo")
 CURVES_FORMAT = "edgewright.curves/"
+Price = Annotated[float, Field(ge=0)] | None
 
 
 class Learned:
@@ -46,7 +49,7 @@ class Learned:
             raise InputError("twin", card.twin, "a policy trained on the scaling twin", source=source)
         self.features = cast(Features, notes.get("features"))
         self.kind = cast(Kind, notes.get("kind"))
-        if self.features not in FRAME_SIZE or self.kind not in ("reference", "residual"):
+        if self.features not in tuple(FRAME_SIZE) or self.kind not in ("reference", "residual"):
             raise InputError(
                 "scenario", notes, "the features and the kind of actions it was trained with", source=source
             )
@@ -59,13 +62,11 @@ class Learned:
             raise InputError("services", len(scenario.services), allowed, source=source)
         require_interval(scenario, source)
         self.actions = ActionMap(self.kind, card.action.kind == "discrete")
-        spec: Discrete | Box = self.actions.spec
-        if isinstance(spec, Discrete) and card.action.kind == "discrete" and card.action.n != spec.n:
-            raise InputError("action.n", card.action.n, f"{spec.n}", source=source)
-        self.price = float(notes.get("price", 0.0)) if price is None else price
-        slo_ms = notes.get("slo_response_ms")
-        if self.features == "slo" and slo_ms is not None:
-            require_slo(scenario, float(slo_ms), source)
+        if card.action_space != self.actions.spec:
+            raise InputError("action", card.action_space, f"{self.actions.spec}", source=source)
+        self.price = _note(notes, "price", 0.0, source) if price is None else price
+        if self.features == "slo" and "slo_response_ms" in notes:
+            require_slo(scenario, _note(notes, "slo_response_ms", 0.0, source), source)
 
     def decide(
         self, observation: Observation, mask: BoolArray | None, memory: Any
@@ -100,7 +101,14 @@ class Learned:
         return text
 
 
-def from_file(scenario: Scenario, path: Path, price: float | None = None) -> Learned | CostCurves:
+def _note(notes: Mapping[str, Any], name: str, default: float, source: str) -> float:
+    found = notes.get(name, default)
+    if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
+        raise InputError(f"scenario.{name}", found, "a number >= 0", source=source)
+    return float(found)
+
+
+def from_file(scenario: Scenario, path: Path, price: Price = None) -> Learned | CostCurves:
     """`price` of a core that the policy obeys (in its own unit, see its card); None: the one its card recommends."""
     if isinstance(read_card(path), CurvesCard):
         return CostCurves(scenario, path, price)
@@ -119,13 +127,13 @@ def shipped(algorithm: str) -> Path:
     return Path(str(files("edgewright.scaling.policies") / "trained" / f"{algorithm}.npz"))
 
 
-def curves(scenario: Scenario, price: float | None = None) -> CostCurves:
+def curves(scenario: Scenario, price: Price = None) -> CostCurves:
     return CostCurves(scenario, shipped("curves"), price)
 
 
-def dqn(scenario: Scenario, price: float | None = None) -> Learned:
+def dqn(scenario: Scenario, price: Price = None) -> Learned:
     return Learned(scenario, shipped("dqn"), price)
 
 
-def ppo(scenario: Scenario, price: float | None = None) -> Learned:
+def ppo(scenario: Scenario, price: Price = None) -> Learned:
     return Learned(scenario, shipped("ppo"), price)

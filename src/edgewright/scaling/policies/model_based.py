@@ -7,9 +7,10 @@ exponentially.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from edgewright.core.contracts import BoolArray, FloatArray
 from edgewright.scaling.model import Action, Scenario
@@ -38,5 +39,10 @@ class ModelBased:
         return Action(steady + extra), rate, reasons
 
 
-def model_based(scenario: Scenario, late: float = 0.08, smoothing: float = 0.6, drain_s: float = 0.4) -> ModelBased:
+def model_based(
+    scenario: Scenario,
+    late: Annotated[float, Field(gt=0, lt=1)] = 0.08,
+    smoothing: Annotated[float, Field(gt=0, le=1)] = 0.6,
+    drain_s: Annotated[float, Field(gt=0)] = 0.4,
+) -> ModelBased:
     return ModelBased(late, smoothing, drain_s)

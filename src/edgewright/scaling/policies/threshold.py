@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from edgewright.core.contracts import BoolArray, FloatArray
+from edgewright.core.errors import InputError
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import Observation
 
@@ -35,5 +37,12 @@ class Threshold:
         return Action(cpu), start, reasons
 
 
-def threshold(scenario: Scenario, high: float = 0.6, low: float = 0.3, step_cpu: float = 0.025) -> Threshold:
+def threshold(
+    scenario: Scenario,
+    high: Annotated[float, Field(gt=0)] = 0.6,
+    low: Annotated[float, Field(ge=0)] = 0.3,
+    step_cpu: Annotated[float, Field(gt=0)] = 0.025,
+) -> Threshold:
+    if low > high:
+        raise InputError("parameters.low", low, f"at most parameters.high ({high:g})")
     return Threshold(high, low, step_cpu)

@@ -6,16 +6,18 @@ Source: kubernetes/autoscaler, vertical-pod-autoscaler, recommender (exponential
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from edgewright.core.contracts import BoolArray, FloatArray
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import Observation
 
-FIRST_BUCKET_CPU, GROWTH, BUCKETS = 0.01, 1.05, 110  # up to about two cores
+FIRST_BUCKET_CPU, GROWTH = 0.01, 1.05  # each bucket is 5 % wider than the one before
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,30 @@ class Vpa:
     percentile: float
     margin: float
     decay: float  # of a weight, per interval
+    buckets: FloatArray  # upper ends, cores
 
     def decide(
         self, observation: Observation, mask: BoolArray | None, memory: FloatArray | None
     ) -> tuple[Action, Any, tuple[str, ...]]:
         usage = np.asarray(observation.usage_cpu)
-        weights = np.zeros((usage.size, BUCKETS)) if memory is None else memory * self.decay
-        bucket = np.log(np.maximum(usage, FIRST_BUCKET_CPU) / FIRST_BUCKET_CPU) / np.log(GROWTH)
-        weights[np.arange(usage.size), np.minimum(np.ceil(bucket).astype(int), BUCKETS - 1)] += 1.0
+        weights = np.zeros((usage.size, self.buckets.size)) if memory is None else memory * self.decay
+        bucket = np.minimum(np.searchsorted(self.buckets, usage), self.buckets.size - 1)
+        weights[np.arange(usage.size), bucket] += 1.0
         share = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
         index = (share < self.percentile).sum(axis=1)
-        target = FIRST_BUCKET_CPU * GROWTH**index
+        target = self.buckets[np.minimum(index, self.buckets.size - 1)]
         reasons = tuple(f"p{self.percentile:.0%} of usage {t:.3f} + {self.margin:.0%}" for t in target)
         return Action(target * (1 + self.margin)), weights, reasons
 
 
-def vpa(scenario: Scenario, percentile: float = 0.9, margin: float = 0.15, half_life_s: float = 60.0) -> Vpa:
-    return Vpa(percentile, margin, float(0.5 ** (scenario.control.interval_s / half_life_s)))
+def vpa(
+    scenario: Scenario,
+    percentile: Annotated[float, Field(gt=0, le=1)] = 0.9,
+    margin: Annotated[float, Field(ge=0)] = 0.15,
+    half_life_s: Annotated[float, Field(gt=0)] = 60.0,
+) -> Vpa:
+    highest = max(service.cpu.max for service in scenario.services)
+    count = math.ceil(math.log1p(highest * (GROWTH - 1) / FIRST_BUCKET_CPU) / math.log(GROWTH)) + 1
+    buckets = FIRST_BUCKET_CPU * (GROWTH ** np.arange(1.0, count + 1) - 1) / (GROWTH - 1)
+    decay = float(0.5 ** (scenario.control.interval_s / half_life_s))
+    return Vpa(percentile, margin, decay, np.asarray(buckets, dtype=np.float64))

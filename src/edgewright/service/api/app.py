@@ -13,7 +13,8 @@ from edgewright.service.settings import Settings
 
 DESCRIPTION = """Loops that keep services inside their SLA. Whatever changes state needs an API key; reading does not.
 Errors: `{"message", "field", "given", "allowed"}` with 400 (bad input), 401, 404, 409 (capacity, conflict), 413,
-501 (this host cannot), 502 (the driver failed), 503 (the database or the worker is away; nothing was changed)."""
+501 (this host cannot), 502 (the driver failed), 503 (the database or the worker is away; nothing was changed),
+504 (the worker did not answer; whether it did what was asked is unknown)."""
 
 
 def create_app(settings: Settings, runtime: Runtime) -> FastAPI:

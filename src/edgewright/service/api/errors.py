@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import structlog
@@ -27,9 +28,19 @@ class NotSupported(Exception):
     """This host cannot do it (501)."""
 
 
+class _Answer(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        # What was given may hold half of a surrogate pair, which JSON can escape and UTF-8 cannot carry.
+        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
 def answer(status: int, message: str, **more: Any) -> JSONResponse:
     body = {"message": message, "field": None, "given": None, "allowed": None, **more}
-    return JSONResponse(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+    return _Answer(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+
+
+def _bad_input(error: InputError) -> JSONResponse:
+    return answer(400, str(error), field=error.field, given=_plain(error.given), allowed=error.allowed)
 
 
 def register(app: FastAPI) -> None:
@@ -37,7 +48,7 @@ def register(app: FastAPI) -> None:
 
     @app.exception_handler(InputError)
     async def _(_: Request, error: InputError) -> JSONResponse:
-        return answer(400, str(error), field=error.field, given=_plain(error.given), allowed=error.allowed)
+        return _bad_input(error)
 
     @app.exception_handler(RequestValidationError)
     async def _(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -63,6 +74,8 @@ def register(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _(_: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, InputError):
+            return _bad_input(error.__cause__)
         return answer(error.status_code, str(error.detail))
 
     @app.exception_handler(Exception)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import httpx
 from starlette.datastructures import Headers
@@ -18,6 +19,7 @@ from edgewright.service.settings import Settings
 from edgewright.service.store import StoreError
 
 MAX_BODY_BYTES = 1_000_000
+FORWARD_TIMEOUT_S = 30.0
 LOCAL = re.compile(r"^/api/edgewright/v1/loops/[^/]+/(decisions|events)$")  # read from the store, by any process
 
 
@@ -113,12 +115,19 @@ class Forward:
         body = (await receive()).get("body", b"")  # whole: BodyLimit stands before
         passed = ("authorization", "x-api-key", "content-type", "accept")
         headers = {name: value for name, value in Headers(scope=scope).items() if name in passed}
-        url = f"{address}{scope['path']}?{scope['query_string'].decode()}"
+        # As it came: decoded, a %3F in a name would begin the query.
+        path = scope.get("raw_path") or quote(scope["path"]).encode()
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        url = address + (path + query).decode("latin-1")
         try:
-            async with httpx.AsyncClient(timeout=30.0, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=FORWARD_TIMEOUT_S, trust_env=False) as client:
                 got = await client.request(scope["method"], url, content=body, headers=headers)
-        except httpx.HTTPError as error:
+        except httpx.InvalidURL as error:
+            return answer(400, f"the address: {error}", field="path")
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return answer(503, f"the worker that runs the loops does not answer: {error!r}")
+        except httpx.HTTPError as error:  # it may have got the call before
+            return answer(504, f"the worker that runs the loops did not answer, the outcome is unknown: {error!r}")
         kept = {
             name: got.headers[name] for name in ("content-type", "location", "www-authenticate") if name in got.headers
         }

@@ -63,7 +63,8 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         runtime = self.runtime
-        views = [loop_view(loop, runtime.drivers[name]) for name, loop in list(runtime.loops.items())]
+        loops = list(runtime.loops.values())  # one may be deleted meanwhile
+        views = [loop_view(loop, runtime.drivers[loop.name]) for loop in loops]
         for field, name, factor, text in SERVICE:
             family = GaugeMetricFamily(name, text, labels=["loop", "service"])
             for view in views:
@@ -80,8 +81,8 @@ class _Collector(Collector):
         decisions = CounterMetricFamily("edgewright_decisions", "Decisions recorded", labels=["loop"])
         refused = CounterMetricFamily("edgewright_refused", "Changes that the driver refused", labels=["loop"])
         left = GaugeMetricFamily("edgewright_slice_cpu_left_cores", "CPU of the slice in no limit", labels=["loop"])
-        for view in views:
-            loop, label = runtime.loops[view["name"]], [view["name"]]
+        for loop, view in zip(loops, views, strict=True):
+            label = [loop.name]
             for service in view["services"]:
                 restarts.add_metric([view["name"], service["name"]], service["restarts"])
             jitter.add_metric(label, loop.pace.jitter_p99_s)

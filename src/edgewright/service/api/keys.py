@@ -19,16 +19,22 @@ def runtime_of(request: Request) -> Runtime:
     return runtime
 
 
-def with_key(
+def has_key(
     runtime: Annotated[Runtime, Depends(runtime_of)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     header: Annotated[str | None, Depends(_header)],
-) -> None:
-    """Raises 401 without a known key."""
+) -> bool:
+    """Whether a known key came along."""
     key = bearer.credentials if bearer else header
-    if key is None or not runtime.store.knows_key(key):
+    return key is not None and runtime.store.knows_key(key)
+
+
+def with_key(known: Annotated[bool, Depends(has_key)]) -> None:
+    """Raises 401 without a known key."""
+    if not known:
         raise HTTPException(401, "needs an API key: Authorization: Bearer KEY, or X-API-Key: KEY")
 
 
 Running = Annotated[Runtime, Depends(runtime_of)]
+HasKey = Annotated[bool, Depends(has_key)]
 WithKey = Depends(with_key)

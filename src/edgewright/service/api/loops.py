@@ -12,21 +12,22 @@ from edgewright.core.errors import InputError
 from edgewright.scaling.model import Scenario
 from edgewright.service.api import schemas
 from edgewright.service.api.errors import NotFound
-from edgewright.service.api.keys import Running, WithKey
+from edgewright.service.api.keys import HasKey, Running, WithKey
 from edgewright.service.api.views import decision_view, driver_view, event_view, loop_view
 from edgewright.service.loops import orders
 from edgewright.service.loops.loop import Loop
 from edgewright.service.policies import policy_cards
 from edgewright.service.store.tables import DecisionRow, EventRow
 
-router = APIRouter(prefix="/api/edgewright/v1", tags=["edgewright"])
+router = APIRouter(prefix="/api/edgewright/v1", tags=["edgewright"], route_class=schemas.StrictRoute)
 Json = dict[str, Any]
 
 
 def _loop(runtime: Running, loop: str) -> Loop:
-    if loop not in runtime.loops:
+    found = runtime.loops.get(loop)
+    if found is None:
         raise NotFound(f"no loop {loop!r}; there are {sorted(runtime.loops)}")
-    return runtime.loops[loop]
+    return found
 
 
 def _service(chosen: Annotated[Loop, Depends(_loop)], service: str) -> str:
@@ -37,6 +38,11 @@ def _service(chosen: Annotated[Loop, Depends(_loop)], service: str) -> str:
 
 Chosen = Annotated[Loop, Depends(_loop)]
 Service = Annotated[str, Depends(_service)]
+
+
+@router.get("/key", status_code=204, dependencies=[WithKey])
+def get_key() -> None:
+    """204 where the key that came along is known, else 401."""
 
 
 @router.get("/host")
@@ -80,8 +86,12 @@ async def post_loop(request: Request, runtime: Running) -> Response:
     except UnicodeDecodeError:
         raise InputError("body", "bytes", "UTF-8 text") from None
     is_yaml = "yaml" in request.headers.get("content-type", "")
-    scenario = parse(Scenario, text, source="body", yaml_syntax=is_yaml)
-    loop = await run_in_threadpool(runtime.create, scenario, runtime.settings.data_dir)
+
+    def create() -> Loop:
+        scenario = parse(Scenario, text, source="body", yaml_syntax=is_yaml)
+        return runtime.create(scenario, runtime.settings.data_dir)
+
+    loop = await run_in_threadpool(create)  # a megabyte of YAML takes seconds to read
     view = loop_view(loop, runtime.drivers[loop.name])
     return JSONResponse(view, 201, {"Location": f"{router.prefix}/loops/{loop.name}"})
 
@@ -93,9 +103,13 @@ def get_loop(chosen: Chosen, runtime: Running) -> Json:
 
 
 @router.get("/loops/{loop}/scenario")
-def get_scenario(chosen: Chosen) -> Json:
-    """The scenario as it runs."""
-    return chosen.scenario.model_dump(mode="json")
+def get_scenario(chosen: Chosen, known: HasKey) -> Json:
+    """The scenario as it runs. Without a key, the values of its environment variables read `***`."""
+    scenario = chosen.scenario.model_dump(mode="json")
+    if not known:
+        for run in (service["run"] for service in scenario["services"] if service["run"]):
+            run["environment"] = dict.fromkeys(run["environment"], "***")
+    return scenario
 
 
 @router.patch("/loops/{loop}", dependencies=[WithKey])

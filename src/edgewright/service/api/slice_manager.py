@@ -15,7 +15,7 @@ from edgewright.service.api.errors import NotSupported
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.store.tables import ChunkRow
 
-router = APIRouter(prefix="/api/v1.0", tags=["Edge/Cloud Compute Chunk"])
+router = APIRouter(prefix="/api/v1.0", tags=["Edge/Cloud Compute Chunk"], route_class=schemas.StrictRoute)
 NO_STORAGE = "this host sets no storage quota: ask for storage 0"
 Json = dict[str, Any]
 

@@ -42,6 +42,7 @@ def loop_view(loop: Loop, driver: DriverChoice) -> dict[str, Any]:
                 "response_p95_ms": _ms(now.get("response_p95_s")),
                 "slo_ok": loop.history.slo_ok(index),
                 "late": now.get("late"),
+                "late_in_window": loop.history.late(index),
                 "failed": now.get("failed"),
                 "memory_bytes": now.get("memory_bytes"),
                 "memory_limit_bytes": limits[name].memory_bytes,

@@ -60,4 +60,13 @@ def make_slice(
 
 def instance(settings: Settings, name: str) -> str:
     """Tells apart the control groups of equally named loops of several orchestrators on one host."""
-    return f"{name[:32].rstrip('-')}-{hashlib.sha256(str(settings.data_dir.resolve()).encode()).hexdigest()[:8]}"
+    whole = f"{settings.data_dir.resolve()}\0{name}"
+    return f"{name[:32].rstrip('-')}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+
+def forget(settings: Settings, name: str) -> None:
+    """Remove the files of a loop that is no more: its services' state and logs."""
+    own = instance(settings, name)
+    for pattern in (f"{own}.*", f"{own}-load-*.json"):
+        for file in (settings.data_dir / "services").glob(pattern):
+            file.unlink(missing_ok=True)

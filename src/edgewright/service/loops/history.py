@@ -96,11 +96,14 @@ class History:
         cpu = [m.slice_cpu for m in moments]
         return {"t": [round(m.t, 3) for m in moments], "services": services, "slice": {"cpu": cpu, "cpu_left": left}}
 
+    def late(self, index: int) -> float | None:
+        """Share of late requests in the SLO's last window, by which the SLO is judged; None without any request."""
+        moments = self.last(self.slo_window_s)
+        arrived = sum(m.seen["arrived_hz"][index] for m in moments)
+        late = sum(m.seen["arrived_hz"][index] * m.seen["late"][index] for m in moments)
+        return late / arrived if arrived > 0 else None
+
     def slo_ok(self, index: int) -> bool | None:
         """Whether the service met its SLO over the last window; None without any request in it."""
-        moments = self.last(self.slo_window_s)
-        weights = np.array([m.seen["arrived_hz"][index] for m in moments])
-        if weights.sum() <= 0:
-            return None
-        late = np.array([m.seen["late"][index] for m in moments])
-        return bool((weights * late).sum() / weights.sum() <= self.slo_late_allowed)
+        late = self.late(index)
+        return None if late is None else late <= self.slo_late_allowed

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
 
 from edgewright.core.contracts import Outcome
-from edgewright.drivers.host import HostError, Limits, ServiceHost, ServiceSpec, Usage
+from edgewright.drivers.host import HostError, Limits, ServiceHost, ServiceSpec
 from edgewright.drivers.response import ResponseSource
 from edgewright.scaling.driver import SliceDriver
 from edgewright.scaling.model import Action, Scenario
@@ -19,33 +16,11 @@ from edgewright.service.loops.pace import go_along
 from edgewright.service.loops.slices import Life
 
 
-@dataclass
-class _Patient:
-    """A host as the driver sees it: a service that is being started is described, not waited for."""
-
-    host: ServiceHost
-    starting: set[str] = field(default_factory=set)
-    last: dict[str, Usage] = field(default_factory=dict)
-
-    def usage(self, name: str) -> Usage:
-        if name in self.starting and name in self.last:
-            return replace(self.last[name], t_s=time.monotonic(), alive=False, pid=None)
-        self.last[name] = self.host.usage(name)
-        return self.last[name]
-
-    def set_limits(self, name: str, limits: Limits) -> Outcome:
-        if name in self.starting:
-            return Outcome({}, {"cpu": "it is being started: the old limit holds"})
-        return self.host.set_limits(name, limits)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.host, name)
-
-
 class HostSlice:
     """`specs`: the scenario's services, then other processes of the slice (a load generator), which have no limit.
 
-    `offer` multiplies the load of services; `ports` are kept for the next start.
+    `offer` multiplies the load of the services in `loaded` (all, unless told); `ports` are kept for the next start.
+    `again` makes the specs anew before every start, where ports may have been taken meanwhile; `ports` follow it.
     """
 
     def __init__(
@@ -56,21 +31,27 @@ class HostSlice:
         sources: Sequence[ResponseSource],
         offer: Callable[[Mapping[str, float]], None],
         ports: Mapping[str, int] | None = None,
+        loaded: Collection[str] | None = None,
+        again: Callable[[], Sequence[ServiceSpec]] | None = None,
     ) -> None:
-        self.scenario, self.host, self.ports = scenario, host, dict(ports or {})
+        self.scenario, self.host, self.ports = scenario, host, {} if ports is None else ports
         self._specs = {spec.name: spec for spec in specs}
-        self._patient = _Patient(host)
-        self._driver = SliceDriver(scenario, cast(ServiceHost, self._patient), sources)
+        self._again = again
+        self._driver = SliceDriver(scenario, host, sources)
+        self.loaded = scenario.names if loaded is None else tuple(loaded)
         self._offer, self._factors = offer, dict.fromkeys(scenario.names, 1.0)
         self._closing = threading.Lock()
         self._closed = False
+        self._unseen: dict[str, str] = {}  # service -> why nothing can be read of it
 
     @property
     def warnings(self) -> list[str]:
-        return [f"{source}: {reason}" for source, reason in self._driver.warnings.items()]
+        return [f"{about}: {reason}" for about, reason in (self._driver.warnings | self._unseen).items()]
 
     def start(self, limits: Mapping[str, Limits]) -> list[str]:
         """Services keep the limits in force where they were adopted."""
+        if self._again is not None:
+            self._specs = {spec.name: spec for spec in self._again()}
         told = [f"{a.kind} {a.service} ({a.detail})" for a in self.host.reconcile(self._specs.values())]
         missing = [spec for spec in self._specs.values() if spec.name not in self.host.services]
         unlimited = Limits(self.host.capacity.cpu)
@@ -90,31 +71,33 @@ class HostSlice:
     def lives(self) -> dict[str, Life]:
         lives = {}
         for name in self._specs:
-            usage = self._patient.usage(name)
-            lives[name] = Life(usage.alive, usage.pid, usage.restarts)
+            try:
+                usage = self.host.usage(name)
+                lives[name] = Life(usage.alive, usage.pid, usage.restarts)
+            except HostError as error:  # its group is gone: to be started again, and the others are seen
+                lives[name] = Life(False, None, 0)
+                self._unseen[name] = error.reason
+            else:
+                self._unseen.pop(name, None)
         return lives
 
     def restart(self, service: str) -> None:
-        self._patient.starting.add(service)
-        try:
-            self.host.restart(service)
-        finally:
-            self._patient.starting.discard(service)
+        self.host.restart(service)
         if service not in self.scenario.names:
             self.set_load(self._factors)
 
     def set_load(self, factors: Mapping[str, float]) -> None:
-        self._factors |= factors
-        self._offer(self._factors)
+        wanted = self._factors | dict(factors)
+        if self.loaded:
+            self._offer(wanted)
+        self._factors = wanted
 
     def close(self) -> None:
         with self._closing:
             if self._closed:
                 return
             self._closed = True
-            self._driver.close()
-            self.host.close()
-
-
-def no_load(_: Mapping[str, float]) -> None:
-    raise HostError("load", "this slice has no load generator of ours")
+            try:
+                self._driver.close()
+            finally:
+                self.host.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from edgewright.drivers.linux.services import LinuxHost
 from edgewright.drivers.response import ProbeSource, ProbeTarget, PrometheusSource, ResponseSource
 from edgewright.scaling.launch import GENERATOR as GENERATOR_MODULE
 from edgewright.scaling.launch import free_port, load_document, load_targets, service_spec, with_port
-from edgewright.scaling.model import Scenario, Service
-from edgewright.service.loops.host_slice import HostSlice, no_load
+from edgewright.scaling.model import Scenario
+from edgewright.service.loops.host_slice import HostSlice
 
 GENERATOR = "load-generator"
 
@@ -28,61 +29,72 @@ def linux_slice(
     """Adopts at once what an earlier orchestrator left running. Raises InputError, cgroups.Unavailable."""
     if GENERATOR in scenario.names:
         raise InputError("services.name", GENERATOR, "another name: the load generator has this one")
-    host = LinuxHost(state, instance)
+    host, slo = LinuxHost(state, instance), scenario.slo
+    token = hmac.new(secret.encode(), instance.encode(), hashlib.sha256).hexdigest()
+    chosen = {name: ports[name] for name in (*scenario.names, GENERATOR) if name in ports}
+    known: dict[str, ServiceSpec] = {}
+    probes: dict[str, tuple[str, ProbeSource]] = {}
+    sources: list[ResponseSource] = []
+
+    def settle(name: str, spec: Callable[[int], ServiceSpec]) -> None:
+        """On the port it had, where it still runs there or the port is free; else on another."""
+        port = chosen.get(name, 0)
+        if name in host.services:
+            if spec(port).command == known[name].command:
+                return
+            host.stop(name)  # a generator that loads ports of before
+        if not (port and host.adopt(spec(port))):
+            port = free_port(port)
+        chosen[name], known[name] = port, spec(port)
+
+    def specs() -> list[ServiceSpec]:
+        for service in scenario.services:
+            settle(service.name, functools.partial(service_spec, service, folder=folder))
+        if targets := load_targets(scenario, chosen, folder):
+            load = load_document(slo, targets)
+            settle(GENERATOR, functools.partial(_generator, state, instance, load, token))
+        for name, (url, source) in probes.items():
+            source.targets[name] = ProbeTarget(with_port(url, chosen[name]))
+        for ingress in sources:
+            if isinstance(ingress, PrometheusSource):
+                ingress.url = f"{address()}/metrics"
+        return list(known.values())
+
+    def address() -> str:
+        return f"http://127.0.0.1:{chosen[GENERATOR]}"
+
+    def offer(factors: Mapping[str, float]) -> None:
+        import httpx
+
+        try:
+            answer = httpx.put(
+                f"{address()}/load",
+                json={"targets": {name: {"multiplier": factors[name]} for name in loaded}},
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=2.0,
+                trust_env=False,
+            )
+        except httpx.HTTPError as error:
+            raise HostError(GENERATOR, f"does not answer: {error}") from error
+        if answer.status_code != 200:
+            raise HostError(GENERATOR, answer.text)
+
     try:
-        chosen: dict[str, int] = {}
-        specs = [_adopted_or_free(host, service, ports, folder, chosen) for service in scenario.services]
-        sources: list[ResponseSource] = []
-        slo = scenario.slo
+        first = specs()
         for service in scenario.services:
             endpoint = service.run.endpoint if service.run else None
-            if endpoint is not None and endpoint.probe_url is not None:
-                target = {service.name: ProbeTarget(with_port(endpoint.probe_url, chosen[service.name]))}
-                sources.append(ProbeSource(target, endpoint.probe_hz, late_s=slo.response_s, timeout_s=slo.timeout_s))
-        load = load_document(slo, load_targets(scenario, chosen, folder))
-        if not load["targets"]:
-            return HostSlice(scenario, host, specs, sources, no_load, chosen)
-        token = hmac.new(secret.encode(), instance.encode(), hashlib.sha256).hexdigest()
-        chosen[GENERATOR] = ports.get(GENERATOR, 0)
-        generator = _generator(state, instance, load, token, chosen[GENERATOR])
-        if not (chosen[GENERATOR] and host.adopt(generator)):
-            chosen[GENERATOR] = free_port(chosen[GENERATOR])
-            generator = _generator(state, instance, load, token, chosen[GENERATOR])
-        address = f"http://127.0.0.1:{chosen[GENERATOR]}"
-        sources.append(PrometheusSource(f"{address}/metrics", slo.response_s, failed_as_s=slo.timeout_s))
-
-        def offer(factors: Mapping[str, float]) -> None:
-            import httpx
-
-            targets = {target["name"]: {"multiplier": factors[target["name"]]} for target in load["targets"]}
-            try:
-                answer = httpx.put(
-                    f"{address}/load",
-                    json={"targets": targets},
-                    headers={"Authorization": f"Bearer {token}"},
-                    timeout=2.0,
-                    trust_env=False,
-                )
-            except httpx.HTTPError as error:
-                raise HostError(GENERATOR, f"does not answer: {error}") from error
-            if answer.status_code != 200:
-                raise HostError(GENERATOR, answer.text)
-
-        return HostSlice(scenario, host, [*specs, generator], sources, offer, chosen)
+            if endpoint is not None and (url := endpoint.probe_url) is not None:
+                target = {service.name: ProbeTarget(with_port(url, chosen[service.name]))}
+                probe = ProbeSource(target, endpoint.probe_hz, late_s=slo.response_s, timeout_s=slo.timeout_s)
+                probes[service.name] = url, probe
+                sources.append(probe)
+        loaded = [target["name"] for target in load_targets(scenario, chosen, folder)]
+        if loaded:
+            sources.append(PrometheusSource(f"{address()}/metrics", slo.response_s, failed_as_s=slo.timeout_s))
+        return HostSlice(scenario, host, first, sources, offer, ports=chosen, loaded=loaded, again=specs)
     except BaseException:
         host.close()
         raise
-
-
-def _adopted_or_free(
-    host: LinuxHost, service: Service, ports: Mapping[str, int], folder: Path, chosen: dict[str, int]
-) -> ServiceSpec:
-    """On the port it had, where it still runs there or the port is free; else on another."""
-    if (port := ports.get(service.name, 0)) and host.adopt(spec := service_spec(service, port, folder)):
-        chosen[service.name] = port
-        return spec
-    chosen[service.name] = free_port(port)
-    return service_spec(service, chosen[service.name], folder)
 
 
 def _generator(state: Path, instance: str, load: dict[str, Any], token: str, port: int) -> ServiceSpec:

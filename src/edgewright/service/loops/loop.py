@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +15,11 @@ import numpy as np
 from sqlalchemy import func, select
 
 from edgewright.core.contracts import FloatArray, Outcome
-from edgewright.drivers.host import HostError, Limits
-from edgewright.scaling.control import Controller, Step
+from edgewright.drivers.host import Limits
+from edgewright.scaling.control import Controller, Step, bound_memory
 from edgewright.scaling.model import MB, Action, Scenario
 from edgewright.scaling.observation import Observation
+from edgewright.service.loops.fit import fit_cpu
 from edgewright.service.loops.history import KEPT_S, History, Moment, digits, plain
 from edgewright.service.loops.pace import Pace
 from edgewright.service.loops.slices import Life, RunningSlice
@@ -62,6 +64,8 @@ class Loop:
     observation: Observation | None = None
     seq: int = 0
     refused: int = 0  # changes refused by the driver so far
+    pending: dict[str, float] = field(default_factory=dict)
+    """Limits ordered and not in force yet, by `service.cpu` and `service.memory_bytes`: tried at every step."""
     on_started: Callable[[], None] = lambda: None
     ordering: threading.RLock = field(
         default_factory=threading.RLock
@@ -74,6 +78,7 @@ class Loop:
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _began: float = 0.0
+    _adopted: bool = False  # just started: what is in force may be from before
 
     def __post_init__(self) -> None:
         slo, interval_s = self.scenario.slo, self.scenario.control.interval_s
@@ -108,13 +113,17 @@ class Loop:
     def ask_to_stop(self) -> None:
         self._stop.set()
 
-    def stop(self) -> None:
-        """End the thread; the services go on."""
+    def close(self) -> None:
+        """End the thread and the services; a start under way is given up."""
         self.ask_to_stop()
-        if self._thread is not None:
-            self._thread.join(90.0)
-        self.supervisor.join(30.0)
-        self.phase = "stopped"
+        try:
+            with self.lock:  # not in the middle of a step
+                self.slice.close()
+        finally:
+            if self._thread is not None:
+                self._thread.join(90.0)
+            self.supervisor.join(30.0)
+            self.phase = "stopped"
 
     def _run(self) -> None:
         while not self._stop.is_set() and not self._start_slice():
@@ -127,27 +136,36 @@ class Loop:
                 self.event("overrun", f"{self.pace.overruns - missed} steps skipped since the last such event")
                 missed, told = self.pace.overruns, time.monotonic()
             self.step()
+            if "load" in self._trouble:
+                self._offer()
 
     def _start_slice(self) -> bool:
         try:
             for line in self.slice.start(self.limits):
                 self.event("started", line)
             self.on_started()
-            with self._watching("load"):
-                self.slice.set_load(self.orders.load)
-            self._trouble.pop("start", None)
-            self.phase = "running"
-            return True
-        except (HostError, OSError) as error:
-            self.phase = "failed"
-            self._warn("start", f"{error}; tried again in {START_AGAIN_S:g} s", "start_failed")
+        except Exception as error:  # whatever it is, this thread must live to try again
+            if not self._stop.is_set():
+                self.phase = "failed"
+                self.warn("start", f"{error}; tried again in {START_AGAIN_S:g} s", "start_failed")
             return False
+        self._offer()
+        self._trouble.pop("start", None)
+        self._adopted = True
+        self.phase = "running"
+        return True
+
+    def _offer(self) -> None:
+        with self._watching("load"):
+            self.slice.set_load(self.orders.load)
 
     # One step
 
     def step(self) -> None:
         """Observe, decide, guard, act, record. Trouble in any of them is recorded and the loop goes on."""
         with self.lock, self._watching("step"):
+            if self._stop.is_set():
+                return  # the slice may be closed
             looked_s = time.monotonic()
             self._lives = self.slice.lives()
             self._dead = self.supervisor.check(self._lives, looked_s)
@@ -155,14 +173,59 @@ class Loop:
             self.observation = seen
             now = time.time()
             self.history.add(Moment(now, self.orders.slice_cpu, plain(seen)))
-            step, outcome = None, Outcome({}, {})
+            if self._adopted:
+                self._adopted = False
+                self._fit_adopted(seen)
+            step, action, outcome = None, None, Outcome({}, {})
             if self.orders.mode != "paused":
                 with self._watching("policy"):
                     step = self.controller.step(self._as_if_alive(seen))
             if step is not None and self.orders.mode == "act" and self._started():
-                with self._watching("apply"):
-                    outcome = self.slice.apply(step.allowed)
+                action = step.allowed
+            action = self._with_orders(action, seen)
+            with self._watching("apply"):
+                if action is not None:
+                    outcome = self.slice.apply(action)
+                self._settle(outcome)
             self.record("policy", seen, outcome, step, t=now)
+
+    def _fit_adopted(self, seen: Observation) -> None:
+        """Services that ran on keep the limits in force, unless these do not fit the pins and the slice of today."""
+        scenario = self.controller.scenario
+        cpu = fit_cpu(scenario, seen.limit_cpu, self.orders.pins)
+        had = seen.memory_limit_bytes
+        memory = None if had is None else bound_memory(scenario, had)
+        for i, name in enumerate(scenario.names):
+            if abs(cpu[i] - seen.limit_cpu[i]) > 5e-4:
+                self.pending.setdefault(f"{name}.cpu", float(cpu[i]))
+            if had is not None and memory is not None and abs(memory[i] - had[i]) > 1e-3 * memory[i]:
+                self.pending.setdefault(f"{name}.memory_bytes", float(memory[i]))
+
+    def _with_orders(self, action: Action | None, seen: Observation) -> Action | None:
+        """What the policy wants, if anything, and what was ordered and is not in force yet.
+
+        The policy's limits hold the pins: they go before orders about the same resource.
+        """
+        if action is not None:
+            left = () if action.memory_bytes is not None else ("memory_bytes",)
+            self.pending = {key: value for key, value in self.pending.items() if key.rpartition(".")[2] in left}
+        if not self.pending:
+            return action
+
+        def ordered(resource: str, now: FloatArray) -> FloatArray:
+            return np.array([self.pending.get(f"{name}.{resource}", now[i]) for i, name in enumerate(names)])
+
+        names, memory = self.scenario.names, None
+        if any(key.endswith(".memory_bytes") for key in self.pending) and seen.memory_limit_bytes is not None:
+            memory = ordered("memory_bytes", seen.memory_limit_bytes)
+        return Action(ordered("cpu", seen.limit_cpu) if action is None else action.cpu, memory)
+
+    def _settle(self, outcome: Outcome) -> None:
+        """Forget orders that are in force, and warnings of refusals that no longer are."""
+        self.pending = {key: value for key, value in self.pending.items() if key in outcome.refused}
+        for about in list(self._trouble):
+            if about.startswith("refused ") and about.removeprefix("refused ") not in outcome.refused:
+                del self._trouble[about]
 
     def _as_if_alive(self, seen: Observation) -> Observation:
         """A dead service uses no memory, which must not take from it the limit that it needs to come back."""
@@ -178,9 +241,20 @@ class Loop:
         return time.monotonic() - self._began >= self.scenario.control.start_after_s
 
     def enforce(self, cpu: FloatArray, memory_bytes: FloatArray | None, note: str) -> Outcome:
-        """Put limits in force at a user's order, and record it. Hold `lock`."""
+        """Put limits in force at a user's order, and record it. Hold `lock`.
+
+        Before the services run, these are the limits to start with. What the driver refuses is tried at every step.
+        """
         seen = self.observation
-        outcome = self.slice.apply(Action(cpu, memory_bytes))
+        ordered = {f"{name}.cpu": float(cpu[i]) for i, name in enumerate(self.scenario.names)}
+        if memory_bytes is not None:
+            ordered |= {f"{name}.memory_bytes": float(memory_bytes[i]) for i, name in enumerate(self.scenario.names)}
+        self.pending |= ordered
+        if self.phase == "running":
+            outcome = self.slice.apply(Action(cpu, memory_bytes))
+            self.pending = {k: v for k, v in self.pending.items() if k not in ordered or k in outcome.refused}
+        else:
+            outcome = Outcome(dict(ordered), {})
         if seen is not None:
             in_force = np.array([self.limits[name].cpu for name in self.scenario.names])
             seen = replace(seen, limit_cpu=in_force)
@@ -200,6 +274,7 @@ class Loop:
     ) -> None:
         """Queue a decision and keep the limits that are now in force."""
         before, names = self.limits, self.scenario.names
+        self.limits = dict(before)
         if seen is not None:
             memory = seen.memory_limit_bytes
             self.limits = {
@@ -215,7 +290,7 @@ class Loop:
         self.refused += len(outcome.refused)
         for key, why in outcome.refused.items():
             service, _, resource = key.rpartition(".")
-            self._warn(f"refused {key}", f"{resource}: {why}", "refused", service)
+            self.warn(f"refused {key}", f"{resource}: {why}", "refused", service)
         for key in outcome.done:
             self._trouble.pop(f"refused {key}", None)
         self.seq += 1
@@ -252,9 +327,9 @@ class Loop:
             if self._trouble.pop(about, None) is not None:
                 self.event(f"{about}_back", "works again")
         except Exception as error:  # a policy is anyone's code, a driver meets the world: the loop outlives both
-            self._warn(about, f"{type(error).__name__}: {error}", f"{about}_failed")
+            self.warn(about, f"{type(error).__name__}: {error}", f"{about}_failed")
 
-    def _warn(self, about: str, detail: str, kind: str, service: str = "") -> None:
+    def warn(self, about: str, detail: str, kind: str, service: str = "") -> None:
         if self._trouble.get(about) != detail:
             self.event(kind, detail, service)
         self._trouble[about] = detail
@@ -285,12 +360,12 @@ def _by_service(names: tuple[str, ...], action: Action | None) -> dict[str, dict
     return by_service(names, {"cpu": digits(action.cpu), **memory})
 
 
-def _nested(done: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def _nested(done: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
     """`{"service.cpu": cores}` -> `{"service": {"cpu": cores}}`"""
-    nested: dict[str, dict[str, float]] = {}
+    nested: dict[str, dict[str, float | None]] = {}
     for key, value in done.items():
         service, _, resource = key.rpartition(".")
-        nested.setdefault(service, {})[resource] = float(f"{value:.6g}")
+        nested.setdefault(service, {})[resource] = None if value is None else float(f"{value:.6g}")
     return nested
 
 
@@ -318,4 +393,7 @@ def plain_limits(limits: dict[str, Limits]) -> dict[str, Any]:
 
 def first_limits(scenario: Scenario) -> dict[str, Limits]:
     """The scenario's initial limits."""
-    return {s.name: Limits(s.cpu.initial, int(s.memory.initial_mb * MB)) for s in scenario.services}
+    return {
+        s.name: Limits(s.cpu.initial, int(min(s.memory.initial_mb * MB, sys.maxsize)))  # an infinity is no int
+        for s in scenario.services
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -55,7 +55,12 @@ class RunningSlice(Protocol):
         ...
 
     def set_load(self, factors: Mapping[str, float]) -> None:
-        """Multiply the offered load. Raises HostError."""
+        """Multiply the offered load. Raises HostError, and the load stays as it was."""
+        ...
+
+    @property
+    def loaded(self) -> Collection[str]:
+        """Services whose load can be multiplied."""
         ...
 
     @property

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from edgewright.drivers.host import HostError
 from edgewright.service.loops.pace import go_along
 from edgewright.service.loops.slices import Life, RunningSlice
 
@@ -88,7 +87,7 @@ class Supervisor:
             self.slice.restart(name)
             self.event("service_restarted", why, name)
             watched.due = None
-        except (HostError, OSError) as error:
+        except Exception as error:  # whatever it is, the next try must not come at once
             self.event("restart_failed", str(error), name)
             watched.due = time.monotonic() + watched.wait_s
         finally:

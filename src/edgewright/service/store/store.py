@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -35,23 +36,26 @@ class Store:
 
     def __init__(self, url: str) -> None:
         """Open and migrate. Raises InputError for a bad address, StoreError where the database cannot be used."""
+        shown = _without_password(url)
         try:
             parsed = make_url(url)
             self.dialect = parsed.get_backend_name()
             if self.dialect == "sqlite":
                 if not parsed.database:
-                    raise InputError("database_url", url, "a file (sqlite:///PATH)")
+                    raise InputError("database_url", shown, "a file (sqlite:///PATH)")
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
                 arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
             elif self.dialect == "postgresql":
                 arguments = {"connect_timeout": 5, "options": "-c statement_timeout=5000"}
             else:
-                raise InputError("database_url", url, "sqlite:///PATH or postgresql+psycopg://...")
+                raise InputError("database_url", shown, "sqlite:///PATH or postgresql+psycopg://...")
             self.engine: Engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            raise InputError("database_url", url, f"a database SQLAlchemy can open ({error})") from None
+        except InputError:
+            raise
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
+            raise InputError("database_url", shown, f"a database SQLAlchemy can open ({error})") from None
         except OSError as error:
-            raise StoreError(f"{url}: {error}") from error
+            raise StoreError(f"{shown}: {error}") from error
         if self.dialect == "sqlite":
             event.listen(self.engine, "connect", _configure)
             event.listen(self.engine, "begin", _begin)
@@ -90,13 +94,17 @@ class Store:
     def _migrate(self, session: Session) -> None:
         from alembic import command
         from alembic.config import Config
+        from alembic.util import CommandError
 
         if self.dialect == "postgresql":
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
         config.attributes["connection"] = session.connection()
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:  # a revision that this version does not have
+            raise StoreError(f"database: of a newer edgewright? {error}") from error
 
     # API keys: only a digest is kept. A key has 256 random bits, so that a plain hash is enough.
 
@@ -116,6 +124,12 @@ class Store:
         with self.read() as session:
             known = session.scalars(select(ApiKey.digest)).all()
         return sum(hmac.compare_digest(given, digest) for digest in known) > 0  # every one is compared
+
+
+def _without_password(url: str) -> str:
+    """Of any text, as a password must not be shown where the address cannot be parsed, too."""
+    shown = re.sub(r"^((?:[^:/]*://)?[^:/@]*):(?!//).*@", r"\1:***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", shown)
 
 
 def _digest(key: str) -> str:

@@ -20,15 +20,12 @@ class Charts:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._shown: list[dict[str, Any]] = []  # what charts.js must know of each chart
-
-    def clear(self) -> None:
-        self._shown = []
+        self._shown: list[tuple[ui.echart, dict[str, Any]]] = []  # and what charts.js must know of each
 
     def slice_left(self, capacity_cpu: float) -> None:
         with _figure("CPU left in the slice", [("area", "left, cores")]):
             chart = _chart("CPU left in the slice over the last 5 minutes", [_line("left", area=True)])
-        self._shown.append({"id": chart.id, "columns": [1], "top": capacity_cpu})
+        self._shown.append((chart, {"columns": [1], "top": capacity_cpu}))
 
     def response(self, index: int, name: str, slo_ms: float) -> None:
         """p95 and mean response time of the index-th service on a log axis, with the SLO's bound."""
@@ -36,18 +33,20 @@ class Charts:
             bound = {"silent": True, "symbol": "none", "label": {"show": False}, "data": [{"yAxis": slo_ms}]}
             series = [{**_line("p95"), "markLine": bound}, _line("mean", thin=True)]
             chart = _chart(f"Response time of {name} over the last 5 minutes", series, log=True)
-        self._shown.append({"id": chart.id, "columns": _columns(index, 0), "slo": slo_ms})
+        self._shown.append((chart, {"columns": _columns(index, 0), "slo": slo_ms}))
 
     def cpu(self, index: int, name: str) -> None:
         """Limit (a step) and usage of the index-th service."""
         with _figure("CPU, cores", [("step", "limit"), ("area", "used")]):
             series = [{**_line("limit", thin=True), "step": "start"}, _line("used", area=True)]
             chart = _chart(f"CPU limit and usage of {name} over the last 5 minutes", series)
-        self._shown.append({"id": chart.id, "columns": _columns(index, 2), "group": "cpu"})
+        self._shown.append((chart, {"columns": _columns(index, 2), "group": "cpu"}))
 
     def reset(self, rows: str) -> None:
-        """Draw these rows (JSON) alone."""
-        self._client.run_javascript(f"edgewright.reset({json.dumps(self._shown)}, {rows})")
+        """Draw these rows (JSON) alone, in the charts that are still there."""
+        self._shown = [(chart, facts) for chart, facts in self._shown if not chart.is_deleted]
+        known = json.dumps([{"id": chart.id, **facts} for chart, facts in self._shown])
+        self._client.run_javascript(f"edgewright.reset({known}, {rows})")
 
     def push(self, rows: str) -> None:
         """Draw these rows (JSON) too."""

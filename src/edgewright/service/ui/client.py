@@ -37,6 +37,16 @@ class Api:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
+    async def knows(self, key: str) -> bool:
+        """Whether the API takes that key."""
+        try:
+            await self._write(key, "GET", "/key")
+        except ApiError as error:
+            if error.key_refused:
+                return False
+            raise
+        return True
+
     async def policies(self) -> list[PolicyInfo]:
         return await self._read(list[PolicyInfo], "/policies")
 
@@ -82,6 +92,8 @@ class Api:
             raise ApiGone(f"{path} answered in a form this page does not know: {error.errors()[0]['loc']}") from error
 
     async def _write(self, key: str, method: str, path: str, body: object = None) -> Told:
+        if not (key.isascii() and key.isprintable()):  # no header can carry it
+            raise ApiError(401, "this is no API key: it has characters that no key has")
         answer = await self._send(method, path, json=body, headers={"Authorization": f"Bearer {key}"})
         told = answer.json() if answer.content else None
         return told.get("message") if isinstance(told, dict) else None

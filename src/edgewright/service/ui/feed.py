@@ -94,6 +94,8 @@ class Feed:
     async def _poll(self) -> str:
         now, view = time.time(), self.view
         state = await self._api.loop(self._loop)
+        if view.loop and [s.name for s in state.services] != [s.name for s in view.loop.services]:
+            self._rows.clear()  # the loop was made anew: the columns of its rows are other services'
         newest = next(reversed(self._rows), None)
         seconds = SPAN_S if newest is None else min(now - newest + 2.0, SPAN_S)
         columns = await self._api.series(self._loop, seconds)

@@ -102,12 +102,11 @@ class Page:
         missing = [f"Decisions and events may be incomplete: {view.history_trouble}"] if view.history_trouble else []
         self._warnings.show("; ".join([*missing, *loop.warnings]))
         self._headline.show(loop, view, now)
-        self._slice.show(loop)
-        rebuilt = self._services.show(loop)
+        rebuilt = [self._slice.show(loop), self._services.show(loop)]
         self._decisions.show(view.decisions, self._zone)
         self._events.show(view.events, self._zone)
         self._health.show(loop)
-        if rebuilt:
+        if any(rebuilt):
             self._charts.reset(self._feed.whole())
         elif news is not None:
             self._charts.push(news)

@@ -17,7 +17,6 @@ from edgewright.service.ui.shapes import LoopState, ServiceState, Slo
 class ServiceCard:
     def __init__(self, api: Api, access: Access, charts: Charts, loop: LoopState, index: int) -> None:
         self._api, self._access, self._loop = api, access, loop.name
-        self._slice_cpu = loop.slice.cpu
         service = loop.services[index]
         self.name = service.name
         self._load_seen: float | None = None
@@ -27,7 +26,7 @@ class ServiceCard:
             charts.response(index, self.name, loop.slo.response_ms)
             charts.cpu(index, self.name)
             self._build_controls(service)
-        self.show(service)
+        self.show(service, loop.slice.cpu)
 
     def _build_facts(self, slo: Slo) -> None:
         with box("div", "facts"):
@@ -44,7 +43,8 @@ class ServiceCard:
                 self._meter = Meter()
             with box("dl", "readings"):
                 self._rate = Reading("Requests/s")
-                self._late = Reading("Late", "Share of requests over the SLO's bound or failed")
+                late = f"Share of requests over the SLO's bound or failed; {words.share(slo.late_allowed)} allowed"
+                self._late = Reading(f"Late in {slo.window_s:g} s", late)
                 self._throttled = Reading("Throttled", "Share of scheduling periods in which the CPU limit was used up")
                 self._memory = Reading("Memory, MB")
                 self._restarts = Reading("Restarts")
@@ -74,15 +74,15 @@ class ServiceCard:
         button.props(f'flat dense no-caps aria-label="{word} {self.name}"').classes("plain")
         return self._access.needs_key(button)  # type: ignore[no-any-return]
 
-    def show(self, service: ServiceState) -> None:
+    def show(self, service: ServiceState, slice_cpu: float) -> None:
         self._state.show(*words.state(service))
         self._p95.show(words.milliseconds(service.response_p95_ms or None))
         self._mean.show(words.milliseconds(service.response_mean_ms or None))
         usage, limit = service.usage_cpu or 0.0, service.limit_cpu or 0.0
         self._cpu.text = f"{words.cpu(service.usage_cpu)} used of {words.cpu(service.limit_cpu)}"
-        self._meter.show(usage / self._slice_cpu, limit / self._slice_cpu)
+        self._meter.show(usage / slice_cpu, limit / slice_cpu)
         self._rate.show(words.rate(service.rate_hz))
-        self._late.show(words.share(service.late))
+        self._late.show(words.share(service.late_in_window))
         self._throttled.show(words.share(service.throttled))
         self._memory.show(f"{words.megabytes(service.memory_bytes)} of {words.megabytes(service.memory_limit_bytes)}")
         self._restarts.show(str(service.restarts))
@@ -144,5 +144,5 @@ class Services:
                 ]
             return True
         for card, service in zip(self._cards, loop.services, strict=True):
-            card.show(service)
+            card.show(service, loop.slice.cpu)
         return False

@@ -16,6 +16,10 @@ class Slo(Shape):
     percentile: float = 95.0
     window_s: float = 5.0
 
+    @property
+    def late_allowed(self) -> float:
+        return 1.0 - self.percentile / 100.0
+
 
 class DriverInfo(Shape):
     kind: str
@@ -40,7 +44,7 @@ class ServiceState(Shape):
     response_mean_ms: float | None = None
     response_p95_ms: float | None = None
     slo_ok: bool | None = None
-    late: float | None = None
+    late_in_window: float | None = None
     failed: float | None = None
     memory_bytes: float | None = None
     memory_limit_bytes: float | None = None

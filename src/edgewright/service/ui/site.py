@@ -48,10 +48,11 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
     @ui.page("/", response_timeout=2 * TIMEOUT_S)
     async def index(request: Request, loop: str | None = None, key: str | None = None) -> Response | None:
         ui.colors(primary=ACCENT)
-        if key is not None:  # out of the address bar and the history at once
-            app.storage.user[KEY] = key
-            return RedirectResponse(str(request.url.remove_query_params("key").replace(scheme="", netloc="")), 303)
         try:
+            if key is not None:  # out of the address bar and the history at once
+                if await api.knows(key):  # or a foreign link could change what a visitor may do, and fill the disk
+                    app.storage.user[KEY] = key
+                return RedirectResponse(str(request.url.remove_query_params("key").replace(scheme="", netloc="")), 303)
             loops = [each.name for each in await api.loops()]
             policies = await api.policies()
         except (ApiGone, ApiError) as error:

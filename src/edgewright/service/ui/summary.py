@@ -113,7 +113,7 @@ class Slice:
 
     def __init__(self, charts: Charts) -> None:
         self._charts = charts
-        self._names: list[str] = []
+        self._built: tuple[list[str], float] | None = None  # names of the services, cores of the slice
         self._segments: list[tuple[ui.element, ui.element]] = []
         with box("section", "card slice").props('aria-label="CPU of the slice"'):
             with box("div", "slice-facts"):
@@ -125,10 +125,12 @@ class Slice:
                 self._legend = text("p", "quiet number")
             self._chart = box("div", "slice-chart")
 
-    def show(self, loop: LoopState) -> None:
-        names = [service.name for service in loop.services]
-        if names != self._names:
-            self._build(names, loop.slice.cpu)
+    def show(self, loop: LoopState) -> bool:
+        """Draw the newest state -> whether the chart was made anew (and is empty)."""
+        wanted = [service.name for service in loop.services], loop.slice.cpu
+        if rebuilt := wanted != self._built:
+            self._built = wanted
+            self._build(*wanted)
         for (segment, used), service in zip(self._segments, loop.services, strict=True):
             limit = service.limit_cpu or 0.0
             width(segment, limit / loop.slice.cpu)
@@ -138,9 +140,9 @@ class Slice:
         memory = loop.slice.memory_bytes
         booked = words.megabytes(memory - loop.slice.memory_left_bytes)
         self._memory.text = f"Memory {booked} of {words.megabytes(memory)} MB"
+        return rebuilt
 
     def _build(self, names: list[str], capacity_cpu: float) -> None:
-        self._names = names
         self._bar.clear()
         self._chart.clear()
         with self._bar:

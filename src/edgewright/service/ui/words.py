@@ -81,7 +81,7 @@ def verdict(loop: LoopState) -> tuple[Level, str]:
     if len(outside) == 1:
         parts.append(f"{outside[0].name} outside: {_found(outside[0], slo)}")
     elif outside:
-        worst = max(outside, key=lambda service: (service.failed or 0.0, service.response_p95_ms or 0.0))
+        worst = max(outside, key=lambda service: (service.failed or 0.0, service.late_in_window or 0.0))
         parts.append(f"{len(outside)} of {len(services)} services outside, worst {worst.name}: {_found(worst, slo)}")
     if parts:
         return "bad", "; ".join(parts)
@@ -100,14 +100,10 @@ def promise(slo: Slo) -> str:
 
 
 def _found(service: ServiceState, slo: Slo) -> str:
-    p95 = service.response_p95_ms
     if service.failed:
         return f"{share(service.failed)} of requests failed"
-    if p95 is not None and p95 > slo.response_ms:
-        return f"p95 {milliseconds(p95)} ms of {slo.response_ms:g}"
-    if (service.late or 0.0) > 1.0 - slo.percentile / 100.0:
-        return f"{share(service.late)} of requests late"
-    return f"late over the last {slo.window_s:g} s"
+    late = share(service.late_in_window)
+    return f"{late} of requests late in the last {slo.window_s:g} s ({share(slo.late_allowed)} allowed)"
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:
