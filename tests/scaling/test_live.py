@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -42,4 +45,19 @@ def test_a_policy_drives_a_real_service(demo: Scenario, tmp_path: Path) -> None:
     assert len(np.unique(done.limit_cpu)) > 2  # the loop moved the limit
     assert sum(r.size for step in done.response_s for r in step) == times["localization-a"].size
     assert measure(demo, done)["used_cpu_s"] > 0.5
+    assert not list(Path("/sys/fs/cgroup").glob("**/edgewright-live"))
+
+
+@pytest.mark.real
+def test_a_study_that_is_told_to_end_leaves_nothing(demo: Scenario, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgewright", "scaling", "live", "--policies", "hpa", "--out", str(tmp_path)]
+    study = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert study.stdout is not None
+    assert study.stdout.readline().startswith("repetition 1")  # the services run
+    lists = [path for path in Path("/sys/fs/cgroup").glob("**/cgroup.procs") if "edgewright-live" in path.parts]
+    pids = {pid for path in lists for pid in path.read_text().split()}
+    assert pids
+    study.terminate()
+    assert study.wait(60) == 128 + signal.SIGTERM
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert not list(Path("/sys/fs/cgroup").glob("**/edgewright-live"))

@@ -8,7 +8,9 @@ Exit codes: 0 ok, 1 failed, 2 bad input, 3 infeasible; an InputError and a host 
 from __future__ import annotations
 
 import pkgutil
+import signal
 import sys
+import threading
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -61,7 +63,15 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
     ] = False,
 ) -> None:
-    pass
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _unwind)
+
+
+def _unwind(number: int, _: object) -> None:
+    """As Ctrl-C does: what a command started on this host ends with it."""
+    raise SystemExit(128 + number)
 
 
 for _found in pkgutil.iter_modules(__path__):

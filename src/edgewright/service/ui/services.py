@@ -103,8 +103,9 @@ class ServiceCard:
     async def _set_load(self) -> None:
         factor = round(float(self._slider.value), 1)
         call = partial(self._api.load, loop=self._loop, service=self.name, factor=factor)
-        if not await self._access.act(call, f"Load of {self.name} set to × {factor:g}"):
-            self._load_seen = None  # back to what is in force
+        done = await self._access.act(call, f"Load of {self.name} set to × {factor:g}")
+        # From here on the slider follows what is in force, be it changed back before the next poll.
+        self._load_seen = factor if done else None
 
     async def _set_pin(self) -> None:
         cpu = self._pin_field.value
