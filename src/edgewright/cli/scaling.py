@@ -236,7 +236,7 @@ def calibrate(
 def live(
     policies: Annotated[
         str, typer.Option(help="Names or exported files, with commas.")
-    ] = "threshold,hpa,model,curves,curves-36,dqn,ppo",
+    ] = "threshold,hpa,model,curves,curves-60,dqn,ppo",
     scenario: ScenarioFile = None,
     seconds: Annotated[int, typer.Option(min=1, help="Length of one run.")] = 120,
     repetitions: Annotated[int, typer.Option(min=1, help="Runs of each policy, in alternating order.")] = 3,
