@@ -82,7 +82,7 @@ def test_candidates_lie_around_the_model_and_within_the_services_range(scenario:
     simulated = SimulatedSlice(scenario(90, 5, service={"cpu": {"min": 0.1, "max": 0.6, "initial": 0.3}}), 0)
     seen = simulated.run(1.0)
     centre = middle(np, remember(np, None, seen), seen)
-    tried = candidates(np, centre, seen)
+    tried = candidates(np, centre, seen.min_cpu, seen.max_cpu)
     assert tried.shape == (2, CANDIDATES)
     assert np.all((tried >= 0.1) & (tried <= 0.6))
     assert np.all(np.diff(tried, axis=1) >= 0)
@@ -119,7 +119,7 @@ def test_the_folded_network_decides_as_the_plain_one(late: float, scenario: Call
         memory = remember(np, memory, seen)
         centre = middle(np, memory, seen)
         expected, following = predict(np, layers, np.stack(inputs(np, memory, seen, centre), -1).astype(np.float32))
-        tried = candidates(np, centre, seen)
+        tried = candidates(np, centre, seen.min_cpu, seen.max_cpu)
         cost = expected + 18.0 * (tried + following)
         if late:
             held_back = (centre[:, None] * RATIOS < seen.limit_cpu[:, None] - 1e-3) & (

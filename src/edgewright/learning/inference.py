@@ -16,9 +16,8 @@ from edgewright.core.contracts import BoolArray, TwinSpec
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
 from edgewright.learning.card import BoxAction, Card, Network
+from edgewright.learning.perceptron import Floats, Perceptron
 from edgewright.learning.weights import read_weights
-
-Floats = NDArray[np.float32]
 
 
 def load_network(path: str | Path, *, spec: TwinSpec | None = None) -> NumpyNetwork:
@@ -45,7 +44,6 @@ class NumpyNetwork:
         self.agents = None if card.share_parameters else len(card.agents)
         self.networks = self.agents or 1
         self._arrays, self._source = arrays, source
-        self._buffers: dict[int, list[Floats]] = {}
         self.window = 1
         self._table: _Table | None = None
         if card.network is None:
@@ -55,12 +53,14 @@ class NumpyNetwork:
         network = Network(**card.network.model_dump())
         self.network = network
         self.window, self.outputs = network.window, network.outputs
-        self._activation = np.tanh if network.activation == "tanh" else _relu
-        widths = network.widths
-        self._layers = [
+        layers = [
             (self._take(f"network.layers.{i}.weight", (a, b)), self._take(f"network.layers.{i}.bias", (b,)))
-            for i, (a, b) in enumerate(itertools.pairwise(widths))
+            for i, (a, b) in enumerate(itertools.pairwise(network.widths))
         ]
+        if network.dueling:
+            weight, bias = layers[-1]
+            layers[-1] = _without_dueling(weight), _without_dueling(bias)
+        self._perceptron = Perceptron(layers, network.activation)
         if network.lstm:
             gates = 4 * network.lstm
             self._lstm = (
@@ -74,6 +74,9 @@ class NumpyNetwork:
             mean, variance = self._take("normaliser.mean", shape), self._take("normaliser.variance", shape)
             self._normaliser = (mean, 1.0 / np.sqrt(variance + np.float32(1e-8)))
         expected = card.action.size if isinstance(card.action, BoxAction) else card.action.n
+        if isinstance(card.action, BoxAction):
+            low, high = card.action.low, card.action.high
+            self._half, self._centre = (np.array(value / 2, np.float32) for value in (high - low, high + low))
         if network.outputs != expected:
             raise InputError("network.outputs", network.outputs, f"{expected}, as the action has", source=source)
         if network.observation_size != card.observation_size:
@@ -105,14 +108,11 @@ class NumpyNetwork:
             if self.networks > 1:
                 # One normaliser per agent, whatever the window.
                 mean, scale = (v.reshape(agents, *[1] * (x.ndim - 2), -1) for v in (mean, scale))
-            x = np.clip((x - mean) * scale, -10.0, 10.0)
+            x = _clip((x - mean) * scale, *_NORMALISED)
         if self.network.lstm:
             x = self._recur(x)
-        x = self._forward(x.reshape(self.networks, -1, x.shape[-1] * (x.shape[1] if x.ndim == 3 else 1)), agents)
-        if self.network.dueling:
-            advantage = x[:, 1:]
-            return x[:, :1] + advantage - advantage.mean(-1, keepdims=True, dtype=np.float32), memory
-        return x.copy(), memory
+        x = x.reshape(agents, -1) if self.networks == 1 else x.reshape(self.networks, agents // self.networks, -1)
+        return self._perceptron(x).reshape(agents, -1).copy(), memory
 
     def act(
         self, observation: Any, mask: BoolArray | None = None, memory: Floats | None = None
@@ -121,32 +121,11 @@ class NumpyNetwork:
         values, memory = self.values(observation, memory)
         action = self.card.action
         if isinstance(action, BoxAction):
-            unit = np.tanh(values) if action.squash == "tanh" else np.clip(values, -1.0, 1.0)
-            half = np.float32((action.high - action.low) / 2)
-            return np.float32(action.low) + (unit + np.float32(1.0)) * half, memory
+            unit = np.tanh(values) if action.squash == "tanh" else _clip(values, *_UNIT)
+            return unit * self._half + self._centre, memory
         if mask is not None:
             values[~np.asarray(mask, bool)] = -np.inf
         return values.argmax(-1), memory
-
-    def _forward(self, x: Floats, agents: int) -> Floats:
-        """[G, K, in] -> [A, out], into buffers kept for this number of agents."""
-        buffers = self._buffers.get(agents)
-        if buffers is None:
-            shape = (self.networks, agents // self.networks)
-            buffers = [np.empty((*shape, w.shape[-1]), np.float32) for w, _ in self._layers]
-            if self.networks == 1:
-                buffers = [b[0] for b in buffers]
-            self._buffers[agents] = buffers
-        if self.networks == 1:
-            x = x[0]
-        last = len(buffers) - 1
-        for i, ((weight, bias), out) in enumerate(zip(self._layers, buffers, strict=True)):
-            np.matmul(x, weight, out=out)
-            out += bias
-            if i < last:
-                self._activation(out, out=out)
-            x = out
-        return x.reshape(agents, -1)
 
     def _recur(self, window: Floats) -> Floats:
         """[A, W, O] -> [A, units], the last hidden state"""
@@ -202,9 +181,22 @@ class _Table:
         return np.array(found)
 
 
-def _relu(x: Floats, out: Floats) -> Floats:
-    np.maximum(x, 0.0, out=out)
-    return out
+# Arrays: numpy takes them faster than numbers.
+_UNIT = np.array(-1, np.float32), np.array(1, np.float32)
+_NORMALISED = np.array(-10, np.float32), np.array(10, np.float32)
+
+
+def _clip(x: Floats, low: Floats, high: Floats) -> Floats:
+    """np.clip in a third of its time, where x is small."""
+    clipped: Floats = np.minimum(np.maximum(x, low), high)
+    return clipped
+
+
+def _without_dueling(layer: Any) -> Floats:
+    """Weight or bias of a dueling head [..., 1 + n] -> of its Q-values [..., n]: Q = V + A - mean(A) is linear."""
+    value, advantage = np.split(np.asarray(layer, np.float64), [1], axis=-1)
+    values: Floats = (value + advantage - advantage.mean(-1, keepdims=True)).astype(np.float32)
+    return values
 
 
 def _sigmoid(x: Floats) -> Floats:

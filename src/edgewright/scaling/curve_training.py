@@ -142,7 +142,7 @@ def _step(params: ScalingParams, walk: _Walk, key: Array) -> tuple[_Walk, Curves
         two, _ = _TWIN.advance(second_key, after, following, params)
         return one.late + two.late, following
 
-    tried = candidates(jnp, centre, seen)
+    tried = candidates(jnp, centre, seen.min_cpu, seen.max_cpu)
     late, following = jax.vmap(branch, in_axes=1, out_axes=1)(tried)
     wander = 0.7 * walk.wander + 0.2 * jax.random.normal(wander_key, centre.shape)
     taken = held(jnp.clip(centre * SPAN**wander, params.min_cpu, params.max_cpu), seen.late, seen.limit_cpu)

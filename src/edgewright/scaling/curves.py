@@ -85,9 +85,9 @@ def middle(xp: Any, memory: Memory, seen: Observation | OneService) -> Array:
     return xp.clip(wanted, seen.min_cpu, seen.max_cpu)
 
 
-def candidates(xp: Any, middle_cpu: Array, seen: Observation) -> Array:
-    """Limits to choose from, float[A, K], cores."""
-    return xp.minimum(xp.maximum(middle_cpu[:, None] * RATIOS, seen.min_cpu[:, None]), seen.max_cpu[:, None])
+def candidates(xp: Any, middle_cpu: Array, min_cpu: Array, max_cpu: Array) -> Array:
+    """Limits to choose from, float[A, K], cores; each argument is float[A]."""
+    return xp.minimum(xp.maximum(middle_cpu[:, None] * RATIOS, min_cpu[:, None]), max_cpu[:, None])
 
 
 def predict(xp: Any, layers: Layers, x: Array) -> tuple[Array, Array]:

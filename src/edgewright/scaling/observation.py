@@ -7,6 +7,7 @@ Source of the reference features: NANCY D4.2, Table 5 (and the priorities that i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
@@ -77,8 +78,8 @@ _FIELDS = attrgetter(*OneService._fields)
 def each(seen: Observation) -> list[OneService]:
     """The services of an observation, one by one; its fields are numpy arrays."""
     *of_services, bound_s = _FIELDS(seen)
-    rows = zip(*[values.tolist() for values in of_services], strict=True)
-    return [OneService(*values, float(bound_s)) for values in rows]  # type: ignore[call-arg]
+    columns = [values.tolist() for values in of_services]
+    return list(map(OneService._make, zip(*columns, repeat(float(bound_s)))))
 
 
 def declared(scenario: Scenario) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from edgewright.core import scalars
 from edgewright.core.contracts import BoolArray
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
+from edgewright.learning.perceptron import Perceptron
 from edgewright.learning.weights import read_weights
 from edgewright.scaling.curves import (
     CANDIDATES,
@@ -24,7 +25,6 @@ from edgewright.scaling.curves import (
     RATIOS,
     SPAN,
     CurvesCard,
-    Layers,
     Memory,
     candidates,
     inputs,
@@ -51,7 +51,7 @@ class CostCurves:
         require_slo(scenario, self.card.slo_response_ms, source)
         require_interval(scenario, source)
         self.price = self.card.price if price is None else price
-        self._layers = _with_biases(_layers(path, (INPUTS, *self.card.hidden, 2 * CANDIDATES)))
+        self._network = Perceptron(_layers(path, (INPUTS, *self.card.hidden, 2 * CANDIDATES)), "relu")
 
     def decide(
         self, observation: Observation, mask: BoolArray | None, memory: list[Memory] | None
@@ -63,18 +63,16 @@ class CostCurves:
             memory = [remember(scalars, old, one) for old, one in zip(memory, services, strict=True)]
         centre = [middle(scalars, now, one) for now, one in zip(memory, services, strict=True)]
         known = zip(memory, services, centre, strict=True)
-        x = np.array([(*inputs(scalars, now, one, cpu), 1.0) for now, one, cpu in known], np.float32)
-        for weight in self._layers[:-1]:
-            x = np.maximum(x.dot(weight), 0.0)
-        out = x.dot(self._layers[-1])
+        out = self._network(np.array([inputs(scalars, now, one, cpu) for now, one, cpu in known], np.float32))
         late = np.exp(out[:, :CANDIDATES])
-        cost = late + (out[:, CANDIDATES:] + candidates(np, np.array(centre), observation)) * self.price
+        limits = candidates(np, np.array(centre), observation.min_cpu, observation.max_cpu)
+        cost = late + (out[:, CANDIDATES:] + limits) * self.price
         wanted, reasons = [], []
-        rows = zip(memory, services, centre, late.tolist(), cost.tolist(), strict=True)
-        for now, one, cpu, lates, costs in rows:
-            # The guard keeps the limit of a service that misses its SLO: choose among what it will allow.
-            first = bisect_left(_RATIOS, one.limit_cpu / cpu - ROUNDING) % CANDIDATES if one.late > late_allowed else 0
-            chosen = costs.index(min(costs[first:]), first)
+        rows = zip(memory, services, centre, late.tolist(), cost, cost.argmin(1).tolist(), strict=True)
+        for now, one, cpu, lates, costs, chosen in rows:
+            if one.late > late_allowed:  # the guard keeps its limit at least: choose among what it will allow
+                first = bisect_left(_RATIOS, one.limit_cpu / cpu - ROUNDING) % CANDIDATES
+                chosen = first + int(costs[first:].argmin())
             limit = scalars.clip(cpu * _RATIOS[chosen], one.min_cpu, one.max_cpu)
             few, more = lates[chosen], lates[CANDIDATES // 2]
             wanted.append(limit)
@@ -84,30 +82,15 @@ class CostCurves:
         return Action(np.array(wanted)), memory, tuple(reasons)
 
 
-def _layers(path: Path, widths: tuple[int, ...]) -> Layers:
+def _layers(path: Path, widths: tuple[int, ...]) -> list[tuple[Any, Any]]:
     arrays = read_weights(path.with_suffix(".npz"))
-    layers = []
-    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        layer = {}
-        for name, shape in (("weight", (fan_in, fan_out)), ("bias", (fan_out,))):
-            found = arrays.get(f"{name}.{i}")
-            if found is None or found.shape != shape or not np.isfinite(found).all():
-                given = "nothing" if found is None else f"shape {found.shape}"
-                raise InputError(f"{name}.{i}", given, f"finite numbers of shape {shape}", source=str(path))
-            layer[name] = found
-        layers.append(layer)
-    return layers
 
+    def take(name: str, shape: tuple[int, ...]) -> Any:
+        found = arrays.get(name)
+        if found is None or found.shape != shape or not np.isfinite(found).all():
+            given = "nothing" if found is None else f"shape {found.shape}"
+            raise InputError(name, given, f"finite numbers of shape {shape}", source=str(path))
+        return found
 
-def _with_biases(layers: Layers) -> list[Any]:
-    """Each layer as one matrix [in + 1, out + 1]: the last input, and the last output of all but the last layer, is 1.
-
-    Half the numpy calls of `predict`, which are what a decision for a few services costs.
-    """
-    matrices = []
-    for layer in layers:
-        fan_in, fan_out = layer["weight"].shape
-        matrix = np.zeros((fan_in + 1, fan_out + 1), np.float32)
-        matrix[:-1, :-1], matrix[-1, :-1], matrix[-1, -1] = layer["weight"], layer["bias"], 1.0
-        matrices.append(matrix)
-    return [*matrices[:-1], np.ascontiguousarray(matrices[-1][:, :-1])]
+    pairs = enumerate(itertools.pairwise(widths))
+    return [(take(f"weight.{i}", (fan_in, fan_out)), take(f"bias.{i}", (fan_out,))) for i, (fan_in, fan_out) in pairs]
