@@ -46,7 +46,7 @@ def read(kind: type[D], path: str | Path) -> D:
 
 def parse(kind: type[D], text: str, *, source: str, yaml_syntax: bool = False) -> D:
     """Parse the text of a document; `source` is named in errors."""
-    data = _load_yaml(text, source) if yaml_syntax else load_json(text, source=source)
+    data = load_yaml(text, source=source) if yaml_syntax else load_json(text, source=source)
     if not isinstance(data, Mapping):
         raise InputError("document", data, "a mapping of fields", source=source)
     expected = get_args(kind.model_fields["format"].annotation)
@@ -68,7 +68,8 @@ def load_json(text: str, *, source: str) -> Any:
         raise InputError("syntax", str(error), "valid JSON", source=source) from None
 
 
-def _load_yaml(text: str, source: str) -> Any:
+def load_yaml(text: str, *, source: str) -> Any:
+    """The data of a YAML text. Raises InputError for no YAML, a key that comes twice, aliases without end."""
     try:
         data = yaml.load(text, Loader=_StrictYaml)  # noqa: S506  (a SafeLoader)
         _bound(data, 4 * len(text) + 1_000_000)  # never reached without aliases

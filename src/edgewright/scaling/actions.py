@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from edgewright.core import scalars
 from edgewright.core.contracts import Array, Box, Discrete
 from edgewright.scaling.observation import Observation, OneService
 from edgewright.scaling.queueing import limit_for, queued_cpu_s
@@ -95,18 +97,20 @@ def _share(xp: Any, room: Array, asked: Array) -> Array:
 
 
 def explain(wanted: Any, allowed: Any, seen: Observation, hold_when_late: bool = True) -> tuple[str, ...]:
-    """One note per service: 'allowed', or what the guard changed and why."""
+    """One note per service: 'allowed', or what the guard changed and why. Arguments are numpy arrays."""
     notes = []
-    before_capacity = np.clip(wanted, seen.min_cpu, seen.max_cpu)
-    for i, (wish, got) in enumerate(zip(wanted, allowed, strict=True)):
-        if not np.isfinite(wish):
+    late_allowed = float(seen.slo_late_allowed)
+    columns = (wanted, allowed, seen.late, seen.min_cpu, seen.max_cpu)
+    for wish, got, late, low, high in zip(*(np.asarray(column).tolist() for column in columns), strict=True):
+        in_range = scalars.clip(wish, low, high)
+        if not math.isfinite(wish):
             notes.append("not a number: kept the old limit")
         elif abs(wish - got) < 5e-4:
             notes.append("allowed")
-        elif got > wish and hold_when_late and seen.late[i] > seen.slo_late_allowed and got > before_capacity[i]:
-            notes.append(f"held at {got:.3f}: the service misses its SLO ({seen.late[i]:.0%} late)")
-        elif got < before_capacity[i] - 5e-4:
+        elif got > wish and hold_when_late and late > late_allowed and got > in_range:
+            notes.append(f"held at {got:.3f}: the service misses its SLO ({late:.0%} late)")
+        elif got < in_range - 5e-4:
             notes.append(f"cut to {got:.3f}: the slice has {float(seen.slice_cpu):g} CPU")
         else:
-            notes.append(f"moved to {got:.3f}: allowed {seen.min_cpu[i]:g} .. {seen.max_cpu[i]:g}")
+            notes.append(f"moved to {got:.3f}: allowed {low:g} .. {high:g}")
     return tuple(notes)

@@ -53,9 +53,9 @@ class Controller:
 
     def _respect_pins(self, cpu: FloatArray, seen: Observation) -> FloatArray:
         """Pinned services get their pin, as far as the slice goes; the others share what is left of it."""
-        pinned = np.array([name in self.pins for name in self.scenario.names])
-        if not pinned.any():
+        if not self.pins:
             return cpu
+        pinned = np.array([name in self.pins for name in self.scenario.names])
         cpu = cpu.copy()
         cpu[pinned] = [self.pins[name] for name in self.scenario.names if name in self.pins]
         low = np.asarray(seen.min_cpu)

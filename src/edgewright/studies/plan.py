@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from edgewright.core.documents import unique
+from edgewright.core.documents import load_json, load_yaml, unique
 from edgewright.core.errors import InputError
 from edgewright.studies.capability import open_capability
 from edgewright.studies.contract import Capability, Metric, ScenarioSource
@@ -138,11 +136,10 @@ def _source(given: Any, index: int, study: Path) -> ScenarioSource:
     path = (study.parent / given).resolve()
     try:
         text = path.read_text(encoding="utf-8")
-        data = yaml.safe_load(text) if path.suffix in {".yaml", ".yml", ".json"} else {"text": text}
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"scenarios.{index}", given, f"a readable UTF-8 text file ({error})") from error
-    except yaml.YAMLError as error:
-        raise InputError("syntax", str(error), "valid YAML or JSON", source=str(path)) from None
+    load = {".yaml": load_yaml, ".yml": load_yaml, ".json": load_json}.get(path.suffix)
+    data = {"text": text} if load is None else load(text, source=str(path))
     if not isinstance(data, Mapping):
         raise InputError("document", data, "a mapping of fields", source=str(path))
     return ScenarioSource(path.stem, path.parent, path, data, str(path))
