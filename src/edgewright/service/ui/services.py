@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
-from nicegui import ui
+from nicegui import events, ui
 
 from edgewright.service.ui import words
 from edgewright.service.ui.access import Access, confirmed
@@ -13,6 +14,8 @@ from edgewright.service.ui.client import Api
 from edgewright.service.ui.elements import Meter, Reading, State, box, text
 from edgewright.service.ui.shapes import LoopState, ServiceState, Slo
 
+LEFT_S = 5.0  # a slider not moved for so long is out of its visitor's hand
+
 
 class ServiceCard:
     def __init__(self, api: Api, access: Access, charts: Charts, loop: LoopState, index: int) -> None:
@@ -20,6 +23,7 @@ class ServiceCard:
         service = loop.services[index]
         self.name = service.name
         self._load_seen: float | None = None
+        self._load_moved_s = 0.0
         self._pin_seen: float | None = None
         with box("article", "card service").props(f'aria-label="Service {self.name}"') as self.box:
             self._build_facts(loop.slo)
@@ -59,7 +63,7 @@ class ServiceCard:
                 self._slider.props(f'aria-label="Load factor of {self.name}" label-always=false')
                 self._slider.on("change", self._set_load)
                 self._factor = text("span", "number factor")
-                self._slider.on_value_change(lambda event: setattr(self._factor, "text", f"× {event.value:.1f}"))
+                self._slider.on_value_change(self._load_moved)
             with box("div", "pin"):
                 field = ui.number(value=service.limit_cpu, min=0.01, step=0.05, format="%.2f")
                 self._pin_field = self._access.needs_key(field)
@@ -90,8 +94,10 @@ class ServiceCard:
         self._unpin_button.visible = service.pin is not None
         self._pin_button.visible = service.pin is None
         self._load_box.visible = service.load_factor is not None
-        # A control follows the API only when the API's value moves: a poll must not undo what the visitor is setting.
-        if service.load_factor != self._load_seen and service.load_factor is not None:
+        # A control follows the API when the API's value moves: a poll must not undo what the visitor is setting. What
+        # they left where it is not in force (an event that came late, an order refused) goes back after a while.
+        left = time.monotonic() - self._load_moved_s > LEFT_S
+        if service.load_factor is not None and (left or service.load_factor != self._load_seen):
             self._load_seen = service.load_factor
             self._slider.value = service.load_factor
             self._factor.text = f"× {service.load_factor:.1f}"
@@ -99,6 +105,10 @@ class ServiceCard:
             self._pin_seen = service.pin
             if service.pin is not None:
                 self._pin_field.value = service.pin
+
+    def _load_moved(self, event: events.ValueChangeEventArguments) -> None:
+        self._load_moved_s = time.monotonic()
+        self._factor.text = f"× {event.value:.1f}"
 
     async def _set_load(self) -> None:
         factor = round(float(self._slider.value), 1)
