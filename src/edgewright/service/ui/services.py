@@ -106,7 +106,7 @@ class ServiceCard:
             if service.pin is not None:
                 self._pin_field.value = service.pin
 
-    def _load_moved(self, event: events.ValueChangeEventArguments) -> None:
+    def _load_moved(self, event: events.ValueChangeEventArguments[float]) -> None:
         self._load_moved_s = time.monotonic()
         self._factor.text = f"× {event.value:.1f}"
 
