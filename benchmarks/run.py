@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     failed = []
     for path in sorted(HERE.glob("*.py")):
         if path.name != Path(__file__).name:

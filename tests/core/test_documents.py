@@ -82,7 +82,7 @@ def test_escaped_characters() -> None:
         ("format: 0x" + "f" * 5000, "syntax"),
         ("[" * 100_000, "syntax"),
         ("format: edgewright.thing/1\nname: a\ninner: &a [*a]\n", "aliases"),
-        ("a: &a {x: 1}\nb: {<<: *a}\n", "syntax"),
+        ("a: &a {x: 1}\nb: {<<: *a}\n", "key"),
     ],
 )
 def test_bad_yaml(text: str, field: str, tmp_path: Path) -> None:

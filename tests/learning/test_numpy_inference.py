@@ -139,3 +139,17 @@ def test_a_box_action_stays_in_its_bounds(exported):
     action, _ = network.act(1e3 * np.array([[1.0], [-1.0]], np.float32))
     assert action.shape == (2, 1)
     assert (np.abs(action) <= 1.0).all()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.1, 0.7), (-3.3, -0.2), (1e-3, 1e3)])
+def test_a_box_action_stays_in_its_box(runs, tmp_path, low, high):
+    name = next(name for name, (twin, *_) in RUNS.items() if not isinstance(twin.spec.action, Discrete))
+    path = runs[name].export(tmp_path / "policy")
+    card = json.loads(path.with_suffix(".json").read_text())
+    card["action"] |= {"low": low, "high": high}
+    path.with_suffix(".json").write_text(json.dumps(card))
+    network = load_network(path)
+    seen = np.random.default_rng(0).normal(scale=100, size=(50, len(card["agents"]), card["observation_size"]))
+    actions = np.array([network.act(one)[0] for one in seen])
+    assert actions.min() >= np.float32(low)
+    assert actions.max() <= np.float32(high)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from edgewright.core.errors import InputError
 from edgewright.scaling.evaluation import measure, rollout
+from edgewright.scaling.events import SimulatedSlice
 from edgewright.scaling.model import Scenario, read_scenario
 from edgewright.scaling.policies import make_policy
 from edgewright.scaling.policies.learned import SHIPPED, shipped
@@ -104,3 +106,11 @@ def test_training_exports_a_policy_that_runs(
     path = export_policy(trained, tmp_path / "policy", kind)  # type: ignore[arg-type]
     two = scenario(60, 30, duration_s=20)
     assert rollout(two, str(path), 0).limit_cpu.shape == (20, 2)
+
+
+@pytest.mark.parametrize("policy", SHIPPED)
+def test_an_observation_that_lacks_a_service_is_an_error(scenario: Callable[..., Scenario], policy: str) -> None:
+    two = scenario(60, 30)
+    seen = SimulatedSlice(two, 0).run()
+    with pytest.raises(ValueError):
+        make_policy(policy, two).decide(replace(seen, late=seen.late[:1]), None, None)

@@ -61,11 +61,13 @@ def test_a_bad_scenario_names_its_own_file(write, tmp_path):
         run_study(path, out=tmp_path / "out")
 
 
-def test_a_key_that_comes_twice_in_a_scenario_is_refused(write, tmp_path):
+@pytest.mark.parametrize(("text", "field"), [("rate_hz: 40\nrate_hz: 4\n", "key"), ("rate_hz: .inf\n", "document")])
+def test_a_scenario_is_read_strictly(write, tmp_path, text, field):
     path = write()
-    (tmp_path / "busy.yaml").write_text("rate_hz: 40\nrate_hz: 4\n")
-    with pytest.raises(InputError, match=r"busy\.yaml: key"):
+    (tmp_path / "busy.yaml").write_text(text)
+    with pytest.raises(InputError) as caught:
         run_study(path, out=tmp_path / "out")
+    assert (caught.value.source, caught.value.field) == (str(tmp_path / "busy.yaml"), field)
 
 
 def test_a_bad_inline_scenario_names_its_place_in_the_study(write, tmp_path):

@@ -81,7 +81,7 @@ Action_co = TypeVar("Action_co", covariant=True)
 
 
 class Policy(Protocol[Observation_contra, Action_co]):
-    """Decides step by step, with numpy alone. `memory` is the policy's own; start with None."""
+    """Decides step by step, with numpy alone; belongs to one thread. `memory` is the policy's own; start with None."""
 
     def decide(
         self, observation: Observation_contra, mask: BoolArray | None, memory: Any

@@ -84,9 +84,19 @@ def validate(kind: type[P], data: Any, *, source: str) -> P:
     """Validate plain data against a model; every finding becomes one InputError, the first is raised."""
     try:
         # Plain data from JSON or YAML has lists where the model has tuples: validate it as JSON.
-        return kind.model_validate_json(json.dumps(data, allow_nan=False))
+        return kind.model_validate_json(_as_json(data, source))
     except ValidationError as error:
         raise input_error(error, source) from None
+
+
+def plain(data: Any, *, source: str) -> Any:
+    """The same data as JSON has it: keys are text, numbers finite. Raises InputError."""
+    return json.loads(_as_json(data, source))
+
+
+def _as_json(data: Any, source: str) -> str:
+    try:
+        return json.dumps(data, allow_nan=False)
     except ValueError as error:
         raise InputError("document", str(error), "finite numbers only", source=source) from None
     except TypeError as error:
@@ -147,6 +157,8 @@ def _bound(data: Any, most: int) -> None:
 class _StrictYaml(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         if isinstance(node, yaml.MappingNode):
+            if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+                raise InputError("key", "<<", "no merge keys: write the fields out")
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             unique((str(key) for key in keys if isinstance(key, Hashable)), "key")
         return super().construct_mapping(node, deep=deep)

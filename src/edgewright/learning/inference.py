@@ -73,10 +73,12 @@ class NumpyNetwork:
             shape = (network.observation_size,)
             mean, variance = self._take("normaliser.mean", shape), self._take("normaliser.variance", shape)
             self._normaliser = (mean, 1.0 / np.sqrt(variance + np.float32(1e-8)))
-        expected = card.action.size if isinstance(card.action, BoxAction) else card.action.n
         if isinstance(card.action, BoxAction):
-            low, high = card.action.low, card.action.high
+            expected, low, high = card.action.size, card.action.low, card.action.high
             self._half, self._centre = (np.array(value / 2, np.float32) for value in (high - low, high + low))
+            self._bounds = np.array(low, np.float32), np.array(high, np.float32)
+        else:
+            expected = card.action.n
         if network.outputs != expected:
             raise InputError("network.outputs", network.outputs, f"{expected}, as the action has", source=source)
         if network.observation_size != card.observation_size:
@@ -122,7 +124,7 @@ class NumpyNetwork:
         action = self.card.action
         if isinstance(action, BoxAction):
             unit = np.tanh(values) if action.squash == "tanh" else _clip(values, *_UNIT)
-            return unit * self._half + self._centre, memory
+            return _clip(unit * self._half + self._centre, *self._bounds), memory  # rounding leaves them
         if mask is not None:
             values[~np.asarray(mask, bool)] = -np.inf
         return values.argmax(-1), memory

@@ -20,9 +20,8 @@ class Perceptron:
 
     def __init__(self, layers: Sequence[tuple[Any, Any]], activation: Literal["relu", "tanh"]) -> None:
         self._relu = activation == "relu"
-        one = 1.0 if self._relu else 20.0  # tanh(20) is 1 in float32
         *hidden, last = layers
-        self._matrices = [*(_with_bias(*layer, one) for layer in hidden), _with_bias(*last)]
+        self._matrices = [*(_with_bias(*layer, row=True) for layer in hidden), _with_bias(*last, row=False)]
         self._multiply: Any = np.dot if self._matrices[0].ndim == 2 else np.matmul  # dot costs a third of matmul
         self._buffers: dict[int, list[Floats]] = {}
 
@@ -41,6 +40,7 @@ class Perceptron:
                     np.maximum(now, _ZERO, out=now)
                 else:
                     np.tanh(now, out=now)
+                now[..., -1] = 1.0
         return now
 
     def _make_buffers(self, rows: int) -> list[Floats]:
@@ -53,15 +53,10 @@ class Perceptron:
 _ZERO = np.zeros((), np.float32)  # an array is taken faster than a number
 
 
-def _with_bias(weight: Any, bias: Any, one: float | None = None) -> Floats:
-    """Weight and bias as one matrix [in + 1, out + 1]: the last input is 1, and so is the last output, from `one`.
-
-    The last layer has no `one`, and no further output.
-    """
+def _with_bias(weight: Any, bias: Any, row: bool) -> Floats:
+    """Weight and bias as one matrix [in + 1, out]: the last input is 1. `row`: with room for the next layer's 1."""
     fan_in, fan_out = weight.shape[-2:]
-    matrix = np.zeros((*weight.shape[:-2], fan_in + 1, fan_out + (one is not None)), np.float32)
+    matrix = np.zeros((*weight.shape[:-2], fan_in + 1, fan_out + row), np.float32)
     matrix[..., :-1, :fan_out] = weight
     matrix[..., -1, :fan_out] = np.reshape(bias, (*weight.shape[:-2], fan_out))
-    if one is not None:
-        matrix[..., -1, -1] = one
     return matrix

@@ -53,7 +53,7 @@ class Controller:
 
     def _respect_pins(self, cpu: FloatArray, seen: Observation) -> FloatArray:
         """Pinned services get their pin, as far as the slice goes; the others share what is left of it."""
-        if not self.pins:
+        if not any(name in self.pins for name in self.scenario.names):
             return cpu
         pinned = np.array([name in self.pins for name in self.scenario.names])
         cpu = cpu.copy()

@@ -7,7 +7,6 @@ Source of the reference features: NANCY D4.2, Table 5 (and the priorities that i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import repeat
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
@@ -79,7 +78,8 @@ def each(seen: Observation) -> list[OneService]:
     """The services of an observation, one by one; its fields are numpy arrays."""
     *of_services, bound_s = _FIELDS(seen)
     columns = [values.tolist() for values in of_services]
-    return list(map(OneService._make, zip(*columns, repeat(float(bound_s)))))
+    rows = zip(*columns, [float(bound_s)] * len(columns[0]), strict=True)
+    return list(map(OneService._make, rows))
 
 
 def declared(scenario: Scenario) -> dict[str, Any]:

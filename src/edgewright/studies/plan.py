@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgewright.core.documents import load_json, load_yaml, unique
+from edgewright.core.documents import load_json, load_yaml, plain, unique
 from edgewright.core.errors import InputError
 from edgewright.studies.capability import open_capability
 from edgewright.studies.contract import Capability, Metric, ScenarioSource
@@ -139,7 +139,7 @@ def _source(given: Any, index: int, study: Path) -> ScenarioSource:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"scenarios.{index}", given, f"a readable UTF-8 text file ({error})") from error
     load = {".yaml": load_yaml, ".yml": load_yaml, ".json": load_json}.get(path.suffix)
-    data = {"text": text} if load is None else load(text, source=str(path))
+    data = {"text": text} if load is None else plain(load(text, source=str(path)), source=str(path))
     if not isinstance(data, Mapping):
         raise InputError("document", data, "a mapping of fields", source=str(path))
     return ScenarioSource(path.stem, path.parent, path, data, str(path))

@@ -40,7 +40,7 @@ ROUNDING = 1e-4  # guard and kernel round limits; the guard makes up for it
 
 
 class CostCurves:
-    """See the module. Raises InputError for a file that does not fit the scenario, with the reason."""
+    """See the module; belongs to one thread. Raises InputError for a file that does not fit, with the reason."""
 
     def __init__(self, scenario: Scenario, path: Path, price: float | None) -> None:
         source = str(path)
