@@ -1,0 +1,36 @@
+"""From the paths that compiled code chose to a Solution."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import numpy as np
+
+from edgewright.backhaul.compiled import Flows, fill
+from edgewright.backhaul.model import NO_PATH, IntArray, Problem, Solution, measures
+
+
+def solved(
+    problem: Problem,
+    paths: IntArray,
+    flows: Flows,
+    *,
+    evaluations: int,
+    began: float,
+    status: Literal["optimal", "feasible", "time_limit"] = "feasible",
+    reason: str = "",
+) -> Solution:
+    """paths int[A]: of the flows with demand; `began`: process_time, s. What is optimal is its own bound."""
+    fill(paths, flows)
+    choice: IntArray = np.full(problem.demand_mbps.size, NO_PATH, dtype=np.int64)
+    rates = np.zeros(choice.size)
+    choice[problem.active], rates[problem.active] = paths - flows.first, flows.rates
+    efficiency, jain = measures(problem.demand_mbps, rates)
+    w, v = problem.objective.weights
+    value = w * efficiency + v * jain
+    if value >= 1.0 - 1e-9:  # nothing is better than all that is asked for
+        status = "optimal"
+    bound = value if status == "optimal" else None
+    spent = time.process_time() - began
+    return Solution(status, choice, rates, efficiency, jain, value, bound, evaluations, spent, reason)

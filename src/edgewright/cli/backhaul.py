@@ -1,0 +1,124 @@
+"""`edgewright backhaul`: which path each backhaul flow takes, and how far from the best that is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgewright.core.errors import InputError
+
+if TYPE_CHECKING:
+    from edgewright.backhaul.model import Problem, Solution
+
+app = typer.Typer(no_args_is_help=True, help="Paths of flows through an integrated access and backhaul network.")
+
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+@app.command("list")
+def list_solvers(as_json: Json = False) -> None:
+    """Solvers."""
+    from edgewright.backhaul.solvers import SOLVERS
+
+    typer.echo(json.dumps({"solvers": list(SOLVERS)}) if as_json else "\n".join(SOLVERS))
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="The network file to write, .json.")],
+    nodes: Annotated[int, typer.Option(min=2)] = 20,
+    donors: Annotated[int, typer.Option(min=1)] = 3,
+    paths: Annotated[int, typer.Option(min=1, help="Candidate paths per flow and band.")] = 3,
+    heuristic: Annotated[str, typer.Option(help="common-links, common-last-hop, shortest or all.")] = "common-links",
+    matrices: Annotated[int, typer.Option(min=0, help="Traffic matrices.")] = 25,
+    active: Annotated[float, typer.Option(help="Probability that a flow asks for anything.")] = 0.4,
+    demand: Annotated[str, typer.Option(help="Range of what a flow asks for, Mb/s.")] = "500-750",
+    seed: int = 0,
+) -> None:
+    """Draw a network with candidate paths and traffic matrices, as NANCY D4.2 does."""
+    from edgewright.backhaul.generate import Recipe, traffic
+    from edgewright.backhaul.generate import generate as draw
+    from edgewright.core.files import replacing
+
+    low, _, high = demand.partition("-")
+    if not (low.isdigit() and high.isdigit()):
+        raise InputError("--demand", demand, "LOWEST-HIGHEST, whole Mb/s")
+    recipe = Recipe(nodes=nodes, donors=donors, paths=paths, heuristic=heuristic)  # type: ignore[arg-type]
+    network = draw(recipe, seed=seed)
+    drawn = traffic(len(network.flows), matrices, active=active, demand_mbps=(int(low), int(high)), seed=seed + 1)
+    network = network.model_copy(update={"matrices": drawn})
+    if not out.parent.is_dir():
+        raise InputError("--out", str(out), "a file in a folder that exists")
+    with replacing(out) as new:
+        new.write_text(network.model_dump_json(exclude_none=True), encoding="utf-8")
+    typer.echo(f"{out}: {len(network.links)} links, {len(network.flows)} flows, {matrices} matrices")
+
+
+@app.command()
+def solve(
+    file: Annotated[Path, typer.Argument(help="Network file (edgewright.backhaul/1).")],
+    solver: Annotated[str, typer.Option(help="See `edgewright backhaul list`.")] = "search",
+    matrix: Annotated[str, typer.Option(help="Id of a traffic matrix, or all.")] = "all",
+    objective: Annotated[str, typer.Option(help="efficiency, jain or weighted.")] = "efficiency",
+    gamma: Annotated[float, typer.Option(help="Of weighted: 1 is efficiency alone, -1 Jain's index alone.")] = 0.0,
+    time_limit: Annotated[float | None, typer.Option(min=0, help="Seconds per matrix.")] = None,
+    bound: Annotated[str, typer.Option(help="Prove what is possible: none, lp or milp (slower).")] = "none",
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Choose a path for every flow with demand, matrix by matrix."""
+    from edgewright.backhaul.bounds import value_bound
+    from edgewright.backhaul.model import Objective, Problem, read_network
+    from edgewright.backhaul.solvers import SOLVERS
+    from edgewright.core.registry import find
+
+    run = find(SOLVERS, solver, "--solver")
+    if bound not in ("none", "lp", "milp"):
+        raise InputError("--bound", bound, "none, lp or milp")
+    aim = Objective(objective, gamma)  # type: ignore[arg-type]
+    network = read_network(file)
+    if matrix != "all" and not matrix.isdigit():
+        raise InputError("--matrix", matrix, "all, or the id of a matrix")
+    chosen = network.matrices if matrix == "all" else (network.matrix(int(matrix)),)
+    rows: list[dict[str, Any]] = []
+    for one in chosen:
+        problem = Problem(network, one.demand_mbps, aim)  # type: ignore[arg-type]
+        solution = run(problem, seed=seed, time_limit_s=time_limit)
+        proven = solution.bound
+        if proven is None and bound != "none":
+            proven = value_bound(problem, bound, time_limit)  # type: ignore[arg-type]
+        rows.append(_row(one.id, problem, solution, proven))
+        if not as_json:
+            _tell(rows[-1])
+    if as_json:
+        typer.echo(json.dumps({"matrices": rows}))
+    elif rows:
+        typer.echo(
+            f"mean efficiency {sum(row['efficiency'] for row in rows) / len(rows):.2%} over {len(rows)} matrices"
+        )
+
+
+def _row(id: int, problem: Problem, solution: Solution, bound: float | None) -> dict[str, Any]:
+    idle = problem.demand_mbps == 0
+    return {
+        "id": id,
+        "status": solution.status,
+        "choice": [None if off else int(path) for off, path in zip(idle, solution.choice, strict=True)],
+        "rates_mbps": [float(rate) for rate in solution.rates_mbps],
+        "efficiency": solution.efficiency,
+        "jain": solution.jain,
+        "bound": bound,
+        "evaluations": solution.evaluations,
+        "cpu_s": solution.cpu_s,
+    }
+
+
+def _tell(row: dict[str, Any]) -> None:
+    proven = "" if row["bound"] is None else f"  at most {row['bound']:.2%}"
+    typer.echo(
+        f"matrix {row['id']:>3}  {row['status']:<10}  efficiency {row['efficiency']:7.2%}  jain {row['jain']:7.2%}"
+        f"{proven}  {row['evaluations']} evaluations  {1e3 * row['cpu_s']:.2f} ms CPU"
+    )

@@ -1,0 +1,155 @@
+"""What every solver owes, and what the search reaches."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edgewright.backhaul.bounds import efficiency_bound, value_bound
+from edgewright.backhaul.generate import Recipe, generate, traffic
+from edgewright.backhaul.model import Network, Objective, Problem, check, read_network
+from edgewright.backhaul.solvers import SOLVERS
+from edgewright.cli import app
+from edgewright.core.errors import InputError
+from edgewright.core.registry import load
+
+DATA = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "backhaul"
+OBJECTIVES = (Objective(), Objective("jain"), Objective("weighted", 0.0), Objective("weighted", 0.5))
+
+
+def drawn(nodes: int = 20, paths: int = 1, seed: int = 0, matrices: int = 5) -> list[Problem]:
+    network = generate(Recipe(nodes=nodes, paths=paths), seed=seed)
+    return [
+        Problem(network, np.array(matrix.demand_mbps))
+        for matrix in traffic(len(network.flows), matrices, active=0.5, seed=seed)
+    ]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: f"{o.kind}{o.gamma:g}")
+def test_keeps_the_contract(name: str, objective: Objective) -> None:
+    solve = load(SOLVERS[name])
+    for one in drawn():
+        problem = Problem(one.network, one.demand_mbps, objective)
+        before = problem.demand_mbps.copy()
+        first, again = solve(problem, seed=7), solve(problem, seed=7)
+        assert check(problem, first) == []
+        np.testing.assert_array_equal(first.choice, again.choice)
+        np.testing.assert_array_equal(before, problem.demand_mbps)
+        assert first.value <= value_bound(problem, "milp") + 1e-6
+        assert first.value == pytest.approx(np.dot(objective.weights, (first.efficiency, first.jain)))
+        limited = solve(problem, seed=7, time_limit_s=0.0)
+        assert check(problem, limited) == []
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_nobody_asks(name: str) -> None:
+    problem = drawn()[0]
+    idle = Problem(problem.network, np.zeros(len(problem.network.flows)))
+    solution = load(SOLVERS[name])(idle)
+    assert (solution.efficiency, solution.jain, solution.status) == (1.0, 1.0, "optimal")
+    assert check(idle, solution) == []
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES[:1] + OBJECTIVES[2:], ids=lambda o: f"{o.kind}{o.gamma:g}")
+def test_search_finds_the_optimum_where_it_is_proven(objective: Objective) -> None:
+    search, enumeration = load(SOLVERS["search"]), load(SOLVERS["enumeration"])
+    gaps = []
+    for seed in range(6):
+        for one in drawn(seed=seed):
+            problem = Problem(one.network, one.demand_mbps, objective)
+            proven = enumeration(problem)
+            assert proven.status == "optimal"
+            gaps.append(proven.value - search(problem).value)
+    assert min(gaps) >= -1e-9
+    assert np.mean(gaps) <= 0.001
+
+
+def test_search_is_never_below_the_greedy() -> None:
+    search, greedy = load(SOLVERS["search"]), load(SOLVERS["subset-sum"])
+    for problem in drawn(nodes=60, paths=3, seed=1):
+        assert search(problem).value >= greedy(problem).value - 1e-12
+
+
+def test_too_many_combinations_are_refused() -> None:
+    with pytest.raises(InputError, match="combinations"):
+        load(SOLVERS["enumeration"])(drawn(nodes=60, paths=3)[0])
+
+
+def test_bounds_are_in_order() -> None:
+    for problem in drawn(nodes=30, paths=2):
+        split, whole = efficiency_bound(problem, "lp"), efficiency_bound(problem, "milp")
+        assert split >= whole - 1e-6
+        assert whole >= load(SOLVERS["search"])(problem).efficiency - 1e-6
+
+
+@pytest.mark.parametrize("file", sorted(DATA.glob("*.json")) or [None], ids=lambda f: f.stem if f else "none")
+def test_recorded_instances(file: Path | None) -> None:
+    """Efficiency at least that of the greedy and of the recorded PPO; the LP bound is the recorded one."""
+    if file is None:
+        pytest.skip(f"no instances in {DATA}")
+    network = read_network(file)
+    search, greedy = load(SOLVERS["search"]), load(SOLVERS["subset-sum"])
+    gaps = []
+    for matrix in network.matrices:
+        problem = Problem(network, np.array(matrix.demand_mbps))
+        found, recorded = 100 * search(problem).efficiency, matrix.reference or {}
+        assert found >= 100 * greedy(problem).efficiency - 1e-9
+        for name in ("subsetsum", "ppo_best_eff"):
+            assert found >= recorded.get(name, {}).get("eff_maxmin", 0.0) - 1e-3, (matrix.id, name)
+        assert 100 * efficiency_bound(problem) == pytest.approx(recorded["lp_ub_eff"], abs=1e-3)
+        if recorded.get("opt_maxmin_eff") is not None:
+            gaps.append(recorded["opt_maxmin_eff"] - found)
+    assert not gaps or np.mean(gaps) <= 0.1
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["backhaul", *arguments])
+    return result.exit_code, result.output
+
+
+def test_generated_file_is_solved(tmp_path: Path) -> None:
+    file = tmp_path / "net.json"
+    assert run("generate", "--out", str(file), "--nodes", "15", "--matrices", "3", "--seed", "5")[0] == 0
+    code, output = run("solve", str(file), "--bound", "lp", "--json")
+    assert code == 0
+    rows = json.loads(output)["matrices"]
+    assert [row["id"] for row in rows] == [0, 1, 2]
+    network = read_network(file)
+    for row, matrix in zip(rows, network.matrices, strict=True):
+        assert [path is None for path in row["choice"]] == [demand == 0 for demand in matrix.demand_mbps]
+        assert row["efficiency"] <= row["bound"] + 1e-9
+    assert run("solve", str(file), "--matrix", "1")[0] == 0
+
+
+BAD = [
+    ({"nodes": 1}, "nodes"),
+    ({"donors": (0, 0)}, "donors.1"),
+    ({"donors": (99,)}, "donors.0"),
+    ({"extra": 1}, "extra"),
+    ({"matrices": ({"id": 0, "demand_mbps": (1.0,)},)}, "matrices.0.demand_mbps"),
+    ({"flows": ()}, "flows"),
+]
+
+
+@pytest.mark.parametrize(("change", "field"), BAD)
+def test_bad_file_names_the_field(tmp_path: Path, change: dict[str, object], field: str) -> None:
+    network = generate(Recipe(nodes=8, paths=1), seed=0)
+    file = tmp_path / "bad.json"
+    file.write_text(json.dumps(network.model_dump(mode="json") | change))
+    with pytest.raises(InputError) as caught:
+        read_network(file)
+    assert (caught.value.source, caught.value.field) == (str(file), field)
+    assert run("solve", str(file))[0] == 2
+
+
+def test_a_path_must_follow_links() -> None:
+    document = generate(Recipe(nodes=8, paths=1), seed=0).model_dump()
+    document["links"] = document["links"][1:]
+    with pytest.raises(ValueError, match="join"):
+        Network.model_validate(document)
