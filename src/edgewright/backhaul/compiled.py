@@ -33,6 +33,7 @@ class Flows(NamedTuple):
     left: FloatArray  # [L]
     crossing: IntArray  # [L] zeros between two calls of `fill`
     touched: IntArray  # [L]
+    waiting: IntArray  # [A]
 
 
 def flows_of(problem: Problem) -> Flows:
@@ -50,6 +51,7 @@ def flows_of(problem: Problem) -> Flows:
         np.zeros(capacity.size),
         np.zeros(capacity.size, dtype=np.int64),
         np.zeros(capacity.size, dtype=np.int64),
+        np.zeros(active.size, dtype=np.int64),
     )
 
 
@@ -58,11 +60,12 @@ def fill(paths: IntArray, flows: Flows) -> None:
     """Set `flows.rates` to what flows get on these paths, int[A]."""
     demand, order, rates = flows.demand, flows.order, flows.rates
     start, links = flows.path_start, flows.path_links
-    left, crossing, touched = flows.left, flows.crossing, flows.touched
+    left, crossing, touched, waiting = flows.left, flows.crossing, flows.touched, flows.waiting
     count = paths.size
     used = 0
     for i in range(count):
-        rates[i] = -1.0  # waits
+        rates[i] = -1.0  # until it has its rate
+        waiting[i] = i
         for k in range(start[paths[i]], start[paths[i] + 1]):
             link = links[k]
             if crossing[link] == 0:
@@ -70,8 +73,8 @@ def fill(paths: IntArray, flows: Flows) -> None:
                 touched[used] = link
                 used += 1
             crossing[link] += 1
-    waiting, next_one = count, 0
-    while waiting > 0:
+    still, next_one = count, 0  # waiting[:still] wait, among some that have their rate by now
+    while next_one < count and still > 0:
         level, full = np.inf, -1
         k = 0
         while k < used:
@@ -92,7 +95,6 @@ def fill(paths: IntArray, flows: Flows) -> None:
                 if demand[i] > level:
                     break
                 rates[i] = demand[i]
-                waiting -= 1
                 satisfied = True
                 for k in range(start[paths[i]], start[paths[i] + 1]):
                     left[links[k]] -= demand[i]
@@ -100,17 +102,21 @@ def fill(paths: IntArray, flows: Flows) -> None:
             next_one += 1
         if satisfied:
             continue
-        for i in range(count):
-            if rates[i] >= 0.0:
-                continue
+        w = 0
+        while w < still:
+            i = waiting[w]
             for k in range(start[paths[i]], start[paths[i] + 1]):
-                if links[k] == full:
+                if rates[i] < 0.0 and links[k] == full:
                     rates[i] = level
-                    waiting -= 1
                     for j in range(start[paths[i]], start[paths[i] + 1]):
                         left[links[j]] -= level
                         crossing[links[j]] -= 1
                     break
+            if rates[i] >= 0.0:
+                still -= 1
+                waiting[w] = waiting[still]
+            else:
+                w += 1
 
 
 @njit(cache=True, nogil=True)
@@ -155,6 +161,7 @@ def greedy(flows: Flows, efficiency_weight: float) -> tuple[IntArray, int]:
             flows.left,
             flows.crossing,
             flows.touched,
+            flows.waiting,
         )
         best, chosen = -1.0, flows.first[flow]
         for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
