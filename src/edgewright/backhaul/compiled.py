@@ -305,3 +305,32 @@ def kick(now: IntArray, movable: IntArray, flows: Flows, awake: BoolArray, mark:
 def other_path(now: IntArray, flow: int, flows: Flows) -> int:
     first, count = flows.first[flow], flows.options[flow]
     return first + (now[flow] - first + np.random.randint(1, count)) % count  # type: ignore[no-any-return]
+
+
+@njit(cache=True, nogil=True)
+def replan_step(
+    now: IntArray, running: IntArray, flows: Flows, efficiency_weight: float, may_change: bool
+) -> tuple[bool, int]:
+    """Make the single move that gains most, in place -> whether one gains, evaluations.
+
+    `running` int[A]: paths in force, -1 for a flow that has none yet and may take any. Without `may_change` only flows
+    that have left their running path may move.
+    """
+    offered = flows.demand.sum()
+    value = evaluate(now, flows, offered, efficiency_weight)
+    tried, mover, target = 1, -1, -1
+    for flow in range(now.size):
+        old = now[flow]
+        if old == running[flow] and not may_change:
+            continue
+        for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
+            if path != old:
+                now[flow] = path
+                gained = evaluate(now, flows, offered, efficiency_weight)
+                tried += 1
+                if gained > value + BETTER:
+                    value, mover, target = gained, flow, path
+        now[flow] = old
+    if mover >= 0:
+        now[mover] = target
+    return mover >= 0, tried

@@ -1,0 +1,45 @@
+"""From the allocation in force to a better one by few moves: after a broken link, another demand, another capacity."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from edgewright.backhaul.compiled import flows_of, replan_step
+from edgewright.backhaul.model import NO_PATH, IntArray, Problem, Solution
+from edgewright.backhaul.solvers.solution import solved
+from edgewright.core.errors import InputError
+
+
+def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> list[Solution]:
+    """The trade-off of quality and change: item k is the best found with at most k flows off their running path.
+
+    running int[F]: the path of each flow that is in force, NO_PATH where it has none; such a flow takes any path, which
+    is not counted. `moves`: at most so many flows change (default: all). Each step makes the one move that gains most;
+    the list ends where none gains.
+    """
+    running = np.asarray(running, dtype=np.int64)
+    counts = np.diff(problem.network.arrays.flow_start)
+    if running.shape != counts.shape or (running < NO_PATH).any() or (running >= counts).any():
+        raise InputError("running", running.tolist(), f"a path of each of {counts.size} flows, or {NO_PATH}")
+    if moves is not None and moves < 0:
+        raise InputError("moves", moves, ">= 0")
+    began = time.process_time()
+    flows, weight = flows_of(problem), problem.objective.weights[0]
+    in_force = running[problem.active]
+    before = np.where(in_force == NO_PATH, NO_PATH, flows.first + in_force)
+    now = np.where(in_force == NO_PATH, flows.first, before)
+    budget = now.size if moves is None else min(moves, now.size)
+    found: list[Solution] = []
+    evaluations = 0
+    for allowed in range(budget + 1):
+        moved = True
+        while moved:
+            changed = int(((before != NO_PATH) & (now != before)).sum())
+            moved, tried = replan_step(now, before, flows, weight, changed < allowed)
+            evaluations += tried
+        found.append(solved(problem, now, flows, evaluations=evaluations, began=began))
+        if len(found) > 1 and found[-1].value <= found[-2].value:
+            return found[:-1]
+    return found
