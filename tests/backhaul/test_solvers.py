@@ -76,6 +76,17 @@ def test_search_is_never_below_the_greedy() -> None:
         assert search(problem).value >= greedy(problem).value - 1e-12
 
 
+def test_many_flows_start_from_the_linear_program() -> None:
+    network = generate(Recipe(nodes=400, donors=20), seed=0)
+    (matrix,) = traffic(len(network.flows), 1, seed=0)
+    problem = Problem(network, np.array(matrix.demand_mbps))
+    found, greedy = load(SOLVERS["search"])(problem), load(SOLVERS["subset-sum"])(problem)
+    assert check(problem, found) == []
+    assert found.value >= greedy.value
+    assert load(SOLVERS["search"])(problem, start=found, evaluations=1).value >= found.value
+    assert load(SOLVERS["search"])(problem, evaluations=1).value >= greedy.value
+
+
 def test_too_many_combinations_are_refused() -> None:
     with pytest.raises(InputError, match="combinations"):
         load(SOLVERS["enumeration"])(drawn(nodes=60, paths=3)[0])

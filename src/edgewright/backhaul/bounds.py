@@ -6,13 +6,13 @@ fairness). lp >= milp >= the best max-min efficiency.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array, hstack, vstack
 
-from edgewright.backhaul.model import Problem
+from edgewright.backhaul.model import IntArray, Problem
 
 
 def value_bound(problem: Problem, kind: Literal["lp", "milp"] = "lp", time_limit_s: float | None = None) -> float:
@@ -23,40 +23,67 @@ def value_bound(problem: Problem, kind: Literal["lp", "milp"] = "lp", time_limit
 
 def efficiency_bound(problem: Problem, kind: Literal["lp", "milp"] = "lp", time_limit_s: float | None = None) -> float:
     """Most that can be carried over what is offered, 0..1."""
-    active, arrays = problem.active, problem.network.arrays
-    if not active.size:
+    if not problem.active.size:
         return 1.0
-    start = arrays.flow_start
-    paths = np.concatenate([np.arange(start[f], start[f + 1]) for f in active])
-    row = np.repeat(np.arange(active.size), np.diff(start)[active])  # which active flow a path serves
-    columns = np.arange(paths.size)
-    lengths = np.diff(arrays.path_start)[paths]
-    crossed = np.concatenate([arrays.path_links[arrays.path_start[p] : arrays.path_start[p + 1]] for p in paths])
-    capacity = problem.capacity_mbps
-    by_link = coo_array((np.ones(crossed.size), (crossed, np.repeat(columns, lengths))), (capacity.size, paths.size))
-    by_flow = coo_array((np.ones(paths.size), (row, columns)), (active.size, paths.size))
-    demand = problem.demand_mbps[active]
-    options = {} if time_limit_s is None else {"time_limit": time_limit_s}
+    program, options = _Program(problem), {} if time_limit_s is None else {"time_limit": time_limit_s}
+    offered = float(program.demand.sum())
     if kind == "lp":
-        limits = LinearConstraint(vstack([by_link, by_flow]), ub=np.concatenate([capacity, demand]))
-        solved = milp(-np.ones(paths.size), constraints=limits, bounds=Bounds(0, np.inf), options=options)
-        bound = -solved.fun if solved.status == 0 else demand.sum()
+        solved = program.solve_split(options)
+        bound = -solved.fun if solved.status == 0 else offered
     else:
-        own = coo_array((np.ones(paths.size), (columns, columns)))
-        used = coo_array((-demand[row], (columns, columns)))  # nothing on a path that is not taken
-        empty = coo_array((capacity.size, paths.size))
+        solved = program.solve_whole(options)
+        bound = offered if solved.mip_dual_bound is None else -solved.mip_dual_bound
+    return min(float(bound) / offered, 1.0)
+
+
+def largest_paths(problem: Problem) -> IntArray | None:
+    """The path that carries most of each flow with demand where flows may split, int[A]; None if that is unsolved."""
+    if not problem.active.size:
+        return None
+    program = _Program(problem)
+    solved = program.solve_split({})
+    if solved.status != 0:
+        return None
+    by_amount = np.lexsort((-solved.x, program.flow))  # flow by flow, the largest first
+    first = np.searchsorted(program.flow, np.arange(problem.active.size))
+    largest: IntArray = program.paths[by_amount[first]]
+    return largest
+
+
+class _Program:
+    """The candidate paths P of the flows with demand A as a linear program: what each carries, x float[P]."""
+
+    def __init__(self, problem: Problem) -> None:
+        active, arrays = problem.active, problem.network.arrays
+        start, path_start = arrays.flow_start, arrays.path_start
+        self.capacity, self.demand = problem.capacity_mbps, problem.demand_mbps[active]
+        self.paths = np.concatenate([np.arange(start[f], start[f + 1]) for f in active])
+        self.flow = np.repeat(np.arange(active.size), np.diff(start)[active])  # which of the active flows a path serves
+        columns = np.arange(self.paths.size)
+        crossed = np.concatenate([arrays.path_links[path_start[p] : path_start[p + 1]] for p in self.paths])
+        crossing = np.repeat(columns, np.diff(path_start)[self.paths])
+        self.by_link = coo_array((np.ones(crossed.size), (crossed, crossing)), (self.capacity.size, columns.size))
+        self.by_flow = coo_array((np.ones(columns.size), (self.flow, columns)), (active.size, columns.size))
+
+    def solve_split(self, options: dict[str, float]) -> Any:
+        limits = LinearConstraint(vstack([self.by_link, self.by_flow]), ub=np.concatenate([self.capacity, self.demand]))
+        return milp(-np.ones(self.paths.size), constraints=limits, bounds=Bounds(0, np.inf), options=options)
+
+    def solve_whole(self, options: dict[str, float]) -> Any:
+        """With a second half of variables: whether a path is taken."""
+        count = self.paths.size
+        columns = np.arange(count)
+        own = coo_array((np.ones(count), (columns, columns)))
+        most = coo_array((-self.demand[self.flow], (columns, columns)))  # nothing on a path that is not taken
         limits = [
-            LinearConstraint(hstack([by_link, empty]), ub=capacity),
-            LinearConstraint(hstack([own, used]), ub=0),
-            LinearConstraint(hstack([coo_array((active.size, paths.size)), by_flow]), lb=1, ub=1),
+            LinearConstraint(hstack([self.by_link, coo_array(self.by_link.shape)]), ub=self.capacity),
+            LinearConstraint(hstack([own, most]), ub=0),
+            LinearConstraint(hstack([coo_array(self.by_flow.shape), self.by_flow]), lb=1, ub=1),
         ]
-        rates_then_taken = np.concatenate([-np.ones(paths.size), np.zeros(paths.size)])
-        solved = milp(
-            rates_then_taken,
-            integrality=np.repeat([0, 1], paths.size),
+        return milp(
+            np.concatenate([-np.ones(count), np.zeros(count)]),
+            integrality=np.repeat([0, 1], count),
             constraints=limits,
-            bounds=Bounds(0, np.repeat([np.inf, 1.0], paths.size)),
+            bounds=Bounds(0, np.repeat([np.inf, 1.0], count)),
             options=options,
         )
-        bound = demand.sum() if solved.mip_dual_bound is None else -solved.mip_dual_bound
-    return float(min(bound / demand.sum(), 1.0))

@@ -1,4 +1,4 @@
-"""Iterated local search on the exact objective, from the greedy's answer.
+"""Iterated local search on the exact objective, from the greedy's answer; from that of a linear program for many flows.
 
 A flow is moved to another path where that pays; only flows that share a link with what moved are looked at again.
 Then a kick: a random flow takes another path, and some that it meets there give way; what is worse is taken back.
@@ -10,11 +10,13 @@ import time
 
 import numpy as np
 
-from edgewright.backhaul.compiled import flows_of, greedy, improve
+from edgewright.backhaul.bounds import largest_paths
+from edgewright.backhaul.compiled import evaluate, flows_of, greedy, improve
 from edgewright.backhaul.model import Problem, Solution
 from edgewright.backhaul.solvers.solution import solved
 
 EVALUATIONS = 3000
+MANY = 100  # flows with demand, for which moves alone come too slowly to what a linear program sees at once
 BATCH = 500  # evaluations between two looks at the clock
 
 
@@ -26,13 +28,16 @@ def search(
     time_limit_s: float | None = None,
     evaluations: int = EVALUATIONS,
 ) -> Solution:
-    """`start`: begin from this solution's choice. Ends after `evaluations`, at the limit, or where all is carried."""
+    """`start`: begin from this solution's choice; never worse than it, or than the greedy.
+
+    Ends after `evaluations` (those of the greedy among them, up to MANY flows), at the limit, or where all is carried.
+    """
     began, deadline = time.process_time(), time.monotonic() + (np.inf if time_limit_s is None else time_limit_s)
     flows, weight = flows_of(problem), problem.objective.weights[0]
-    if start is None:
-        paths, used = greedy(flows, weight)
-    else:
-        paths, used = flows.first + start.choice[problem.active], 0
+    least, used = greedy(flows, weight) if start is None else (flows.first + start.choice[problem.active], 0)
+    paths = least.copy()
+    if start is None and paths.size >= MANY and (split := largest_paths(problem)) is not None:
+        paths, used = split, 0
     state = np.random.default_rng(seed).integers(2**31 - 1, size=1)
     batch = evaluations if time_limit_s is None else BATCH
     while used < evaluations and time.monotonic() < deadline:
@@ -40,4 +45,7 @@ def search(
         used += abs(some)
         if some <= 0:
             break
+    offered = flows.demand.sum()
+    if evaluate(least, flows, offered, weight) > evaluate(paths, flows, offered, weight):
+        paths = least
     return solved(problem, paths, flows, evaluations=used, began=began)
