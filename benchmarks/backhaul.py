@@ -1,0 +1,141 @@
+"""Backhaul: what an evaluation costs, how near to the best solvers come and at what CPU, and re-planning by few moves.
+
+    python benchmarks/backhaul.py [--quick] [--out FILE]
+
+Every row is a mean over networks and traffic matrices drawn from seeds of its own; gaps are in points of efficiency.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from edgewright.backhaul.bounds import efficiency_bound
+from edgewright.backhaul.compiled import fill, flows_of
+from edgewright.backhaul.generate import Recipe, generate, traffic
+from edgewright.backhaul.model import Problem
+from edgewright.backhaul.replanning import replan
+from edgewright.backhaul.solvers.random import random
+from edgewright.backhaul.solvers.search import search
+from edgewright.backhaul.solvers.subset_sum import subset_sum
+
+
+def drawn(recipe: Recipe, networks: int, matrices: int, **load: Any) -> Iterator[Problem]:
+    for seed in range(networks):
+        network = generate(recipe, seed=seed)
+        for matrix in traffic(len(network.flows), matrices, seed=seed, **load):
+            problem = Problem(network, np.array(matrix.demand_mbps))
+            if problem.active.size:
+                yield problem
+
+
+@njit
+def fill_often(paths: Any, flows: Any, times: int) -> None:
+    for _ in range(times):
+        fill(paths, flows)
+
+
+def evaluations() -> list[dict[str, float]]:
+    """Microseconds of one evaluation of exact max-min rates, without the call from Python."""
+    rows = []
+    for nodes, donors in ((20, 3), (40, 3), (60, 3), (1000, 50)):
+        taken, active = [], []
+        for problem in drawn(Recipe(nodes=nodes, donors=donors), 2, 4):
+            flows = flows_of(problem)
+            paths = flows.first + random(problem).choice[problem.active]
+            times = 20_000 if nodes < 1000 else 200
+            fill_often(paths, flows, 1)
+            spent = []
+            for _ in range(3):
+                began = time.perf_counter()
+                fill_often(paths, flows, times)
+                spent.append((time.perf_counter() - began) / times)
+            taken.append(min(spent))
+            active.append(problem.active.size)
+        rows.append({"nodes": nodes, "flows": float(np.mean(active)), "us": 1e6 * float(np.mean(taken))})
+        print("evaluation: {nodes:5d} nodes, {flows:5.1f} flows  {us:8.2f} us".format(**rows[-1]), flush=True)
+    return rows
+
+
+def quality(networks: int, matrices: int) -> list[dict[str, Any]]:
+    """Distance to the MILP's bound, in points, and CPU, of greedy and search."""
+    rows = []
+    cases = [(60, 3, paths, demand, networks, matrices) for paths in (1, 3) for demand in ((250, 500), (500, 750))]
+    cases.append((1000, 50, 3, (500, 750), min(networks, 3), 1))
+    for nodes, donors, paths, demand, draws, each in cases:
+        found: dict[str, list[float]] = {"bound": [], "greedy": [], "search": [], "greedy_ms": [], "search_ms": []}
+        for problem in drawn(Recipe(nodes=nodes, donors=donors, paths=paths), draws, each, demand_mbps=demand):
+            bound = efficiency_bound(problem, "milp", 30.0)
+            greedy, best = subset_sum(problem), search(problem)
+            found["bound"].append(100 * bound)
+            found["greedy"].append(100 * (bound - greedy.efficiency))
+            found["search"].append(100 * (bound - best.efficiency))
+            found["greedy_ms"].append(1e3 * greedy.cpu_s)
+            found["search_ms"].append(1e3 * best.cpu_s)
+        rows.append({"nodes": nodes, "paths": paths, "demand_mbps": demand, "runs": len(found["bound"])})
+        rows[-1] |= {name: float(np.mean(values)) for name, values in found.items()}
+        print(
+            "quality: {nodes} nodes, {paths} paths, {demand_mbps} Mb/s, {runs} runs: bound {bound:.2f} %, gap of "
+            "greedy {greedy:.2f} ({greedy_ms:.2f} ms CPU), of search {search:.2f} ({search_ms:.1f} ms CPU)".format(
+                **rows[-1]
+            ),
+            flush=True,
+        )
+    return rows
+
+
+def replanning(trials: int) -> dict[str, Any]:
+    """One link in use breaks; at most a fifth of the flows may move. Quality is a ratio to planning anew."""
+    ratios, changed, curve = [], [], {}
+    for trial, problem in enumerate(drawn(Recipe(nodes=40), trials, 1)):
+        arrays, running = problem.network.arrays, search(problem).choice
+        paths = arrays.flow_start[problem.active] + running[problem.active]
+        crossed = [arrays.path_links[arrays.path_start[p] : arrays.path_start[p + 1]] for p in paths]
+        link = int(np.random.default_rng(trial).choice(np.unique(np.concatenate(crossed))))
+        after = replace(problem, broken=frozenset({link}))
+        most = problem.active.size // 5
+        plans, anew = replan(after, running, moves=most), search(after).value
+        ratios.append(plans[-1].value / anew)
+        changed.append(float((plans[-1].choice != running).sum() / problem.active.size))
+        for k in range(most + 1):
+            curve.setdefault(k, []).append(plans[min(k, len(plans) - 1)].value / anew)
+    row = {
+        "trials": len(ratios),
+        "quality_mean": float(np.mean(ratios)),
+        "quality_lowest": float(min(ratios)),
+        "at_least_098": float(np.mean(np.array(ratios) >= 0.98)),
+        "changed_mean": float(np.mean(changed)),
+        "changed_most": max(changed),
+        "by_moves": {k: float(np.mean(values)) for k, values in curve.items()},
+    }
+    print("re-planning:", json.dumps(row), flush=True)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/backhaul.json"))
+    parser.add_argument("--quick", action="store_true", help="a few runs of each: to see that it runs")
+    options = parser.parse_args()
+    warm = next(drawn(Recipe(), 1, 1))
+    search(warm), replan(warm, random(warm).choice)  # compiles
+    result = {
+        "evaluation": evaluations(),
+        "quality": quality(*((2, 2) if options.quick else (10, 5))),
+        "replanning": replanning(20 if options.quick else 1000),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1))
+    print(f"saved {options.out}")
+
+
+if __name__ == "__main__":
+    main()
