@@ -82,13 +82,9 @@ def quality(networks: int, matrices: int) -> list[dict[str, Any]]:
             found["search_ms"].append(1e3 * best.cpu_s)
         rows.append({"nodes": nodes, "paths": paths, "demand_mbps": demand, "runs": len(found["bound"])})
         rows[-1] |= {name: float(np.mean(values)) for name, values in found.items()}
-        print(
-            "quality: {nodes} nodes, {paths} paths, {demand_mbps} Mb/s, {runs} runs: bound {bound:.2f} %, gap of "
-            "greedy {greedy:.2f} ({greedy_ms:.2f} ms CPU), of search {search:.2f} ({search_ms:.1f} ms CPU)".format(
-                **rows[-1]
-            ),
-            flush=True,
-        )
+        told = "quality: {nodes} nodes, {paths} paths, {demand_mbps} Mb/s, {runs} runs: bound {bound:.2f} %, gap of "
+        told += "greedy {greedy:.2f} ({greedy_ms:.2f} ms CPU), of search {search:.2f} ({search_ms:.1f} ms CPU)"
+        print(told.format(**rows[-1]), flush=True)
     return rows
 
 
