@@ -94,7 +94,7 @@ def replanning(trials: int) -> dict[str, Any]:
     for trial, problem in enumerate(drawn(Recipe(nodes=40), trials, 1)):
         arrays, running = problem.network.arrays, search(problem).choice
         paths = arrays.flow_start[problem.active] + running[problem.active]
-        crossed = [arrays.path_links[arrays.path_start[p] : arrays.path_start[p + 1]] for p in paths]
+        crossed = [arrays.links_of(p) for p in paths]
         link = int(np.random.default_rng(trial).choice(np.unique(np.concatenate(crossed))))
         after = replace(problem, broken=frozenset({link}))
         most = problem.active.size // 5

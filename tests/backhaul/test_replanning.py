@@ -23,9 +23,7 @@ def broken(seed: int) -> tuple[Problem, np.ndarray]:
     running = search(problem)
     arrays = network.arrays
     paths = arrays.flow_start[problem.active] + running.choice[problem.active]
-    used = np.unique(
-        np.concatenate([arrays.path_links[arrays.path_start[p] : arrays.path_start[p + 1]] for p in paths])
-    )
+    used = np.unique(np.concatenate([arrays.links_of(p) for p in paths]))
     link = int(np.random.default_rng(seed).choice(used))
     return replace(problem, broken=frozenset({link})), running.choice
 

@@ -17,8 +17,7 @@ from edgewright.backhaul.model import IntArray, Problem
 
 def value_bound(problem: Problem, kind: Literal["lp", "milp"] = "lp", time_limit_s: float | None = None) -> float:
     """A bound on the problem's objective, 0..1; Jain's index is at most 1. Valid at a time limit, too, if looser."""
-    w, v = problem.objective.weights
-    return w * efficiency_bound(problem, kind, time_limit_s) + v
+    return problem.objective.of(efficiency_bound(problem, kind, time_limit_s), 1.0)
 
 
 def efficiency_bound(problem: Problem, kind: Literal["lp", "milp"] = "lp", time_limit_s: float | None = None) -> float:
@@ -55,13 +54,13 @@ class _Program:
 
     def __init__(self, problem: Problem) -> None:
         active, arrays = problem.active, problem.network.arrays
-        start, path_start = arrays.flow_start, arrays.path_start
+        start = arrays.flow_start
         self.capacity, self.demand = problem.capacity_mbps, problem.demand_mbps[active]
         self.paths = np.concatenate([np.arange(start[f], start[f + 1]) for f in active])
         self.flow = np.repeat(np.arange(active.size), np.diff(start)[active])  # which of the active flows a path serves
         columns = np.arange(self.paths.size)
-        crossed = np.concatenate([arrays.path_links[path_start[p] : path_start[p + 1]] for p in self.paths])
-        crossing = np.repeat(columns, np.diff(path_start)[self.paths])
+        crossed = np.concatenate([arrays.links_of(p) for p in self.paths])
+        crossing = np.repeat(columns, np.diff(arrays.path_start)[self.paths])
         self.by_link = coo_array((np.ones(crossed.size), (crossed, crossing)), (self.capacity.size, columns.size))
         self.by_flow = coo_array((np.ones(columns.size), (self.flow, columns)), (active.size, columns.size))
 

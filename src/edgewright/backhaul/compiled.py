@@ -168,7 +168,7 @@ def greedy(flows: Flows, efficiency_weight: float) -> tuple[IntArray, int]:
             placed[k] = path
             value = evaluate(placed[: k + 1], part, offered, efficiency_weight)
             evaluations += 1
-            if value > best + 1e-12:
+            if value > best + BETTER:
                 best, chosen = value, path
         placed[k] = paths[flow] = chosen
     return paths, evaluations
@@ -194,7 +194,7 @@ def enumerate_some(
                 break
             now[digit] = flows.first[digit]
             digit += 1
-        if digit == now.size or best_value >= 1.0 - 1e-12:
+        if digit == now.size or best_value >= 1.0 - BETTER:
             return best_value, tried, True
     return best_value, tried, False
 
@@ -226,16 +226,9 @@ def improve(best: IntArray, flows: Flows, efficiency_weight: float, evaluations:
             awake[flow] = False
             if efficiency_weight == 1.0 and not held[flow]:
                 continue  # it has all it asks and is in nobody's way
-            old = chosen = now[flow]
-            for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
-                if path != old:
-                    now[flow] = path
-                    tried = evaluate(now, flows, offered, efficiency_weight)
-                    used += 1
-                    if tried > value + BETTER:
-                        value, chosen = tried, path
-            now[flow] = old
-            if chosen != old:
+            chosen, value, tried = best_path(now, flow, value, flows, offered, efficiency_weight)
+            used += tried
+            if chosen != now[flow]:
                 move(now, flow, chosen, flows, awake, mark)
                 fill(now, flows)
                 find_held(now, flows, held)
@@ -253,6 +246,24 @@ def improve(best: IntArray, flows: Flows, efficiency_weight: float, evaluations:
         used += 1
     state[0] = np.random.randint(2**31 - 1)
     return used if movable.size > 0 and best_value < 1.0 - BETTER else -used
+
+
+@njit(cache=True, nogil=True)
+def best_path(
+    now: IntArray, flow: int, value: float, flows: Flows, offered: float, efficiency_weight: float
+) -> tuple[int, float, int]:
+    """The path on which a flow lifts the objective most above `value`, else its own; the value then, evaluations."""
+    old = chosen = now[flow]
+    tried = 0
+    for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
+        if path != old:
+            now[flow] = path
+            reached = evaluate(now, flows, offered, efficiency_weight)
+            tried += 1
+            if reached > value + BETTER:
+                value, chosen = reached, path
+    now[flow] = old
+    return chosen, value, tried
 
 
 @njit(cache=True, nogil=True)
@@ -318,19 +329,14 @@ def replan_step(
     """
     offered = flows.demand.sum()
     value = evaluate(now, flows, offered, efficiency_weight)
-    tried, mover, target = 1, -1, -1
+    used, mover, target = 1, -1, -1
     for flow in range(now.size):
-        old = now[flow]
-        if old == running[flow] and not may_change:
+        if now[flow] == running[flow] and not may_change:
             continue
-        for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
-            if path != old:
-                now[flow] = path
-                gained = evaluate(now, flows, offered, efficiency_weight)
-                tried += 1
-                if gained > value + BETTER:
-                    value, mover, target = gained, flow, path
-        now[flow] = old
+        path, value, tried = best_path(now, flow, value, flows, offered, efficiency_weight)
+        used += tried
+        if path != now[flow]:
+            mover, target = flow, path
     if mover >= 0:
         now[mover] = target
-    return mover >= 0, tried
+    return mover >= 0, used

@@ -38,7 +38,7 @@ class Recipe:
                 raise InputError(name, (low, high), "1 <= lowest <= highest")
 
 
-def generate(recipe: Recipe, *, seed: int = 0, matrices: tuple[Matrix, ...] = ()) -> Network:
+def generate(recipe: Recipe, *, seed: int = 0) -> Network:
     """Nodes are numbered from the donors down, so that every link leads from a node to a lower one."""
     rng = np.random.default_rng(seed)
     parents = _parents(recipe, rng)
@@ -55,7 +55,7 @@ def generate(recipe: Recipe, *, seed: int = 0, matrices: tuple[Matrix, ...] = ()
     donors = tuple(range(recipe.donors))
     flows = candidate_paths(links, donors, parents, k=recipe.paths, heuristic=recipe.heuristic)
     name = f"n{recipe.nodes}-k{recipe.paths}-s{seed}"
-    return Network(name=name, nodes=recipe.nodes, donors=donors, links=tuple(links), flows=flows, matrices=matrices)
+    return Network(name=name, nodes=recipe.nodes, donors=donors, links=tuple(links), flows=flows)
 
 
 def traffic(

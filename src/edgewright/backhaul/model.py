@@ -8,8 +8,8 @@ Shapes: L links, F flows, P paths of all flows together, M links of all paths to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path as FilePath
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from edgewright.core.contracts import FloatArray
-from edgewright.core.documents import Document, Part, read
+from edgewright.core.documents import Document, Part, read, unique
 from edgewright.core.errors import InputError
 
 IntArray = NDArray[np.int64]
@@ -89,18 +89,18 @@ class Network(Document):
         known = f"a node, 0 .. {self.nodes - 1}"
         for i, donor in enumerate(self.donors):
             _require(donor < self.nodes, f"donors.{i}", donor, known)
-        _no_twice(self.donors, "donors", "a donor named once")
+        unique(self.donors, "donors.{}", "a donor named once")
         for i, link in enumerate(self.links):
             _require(link.u != link.v, f"links.{i}", (link.u, link.v), "two different nodes")
             _require(max(link.u, link.v) < self.nodes, f"links.{i}", (link.u, link.v), known)
-        _no_twice([link.key for link in self.links], "links", "one link per band between two nodes")
-        _no_twice([flow.source for flow in self.flows], "flows", "one flow per source")
+        unique((link.key for link in self.links), "links.{}", "one link per band between two nodes")
+        unique((flow.source for flow in self.flows), "flows.{}", "one flow per source")
         links = {link.key for link in self.links}
         for i, flow in enumerate(self.flows):
             for j, path in enumerate(flow.paths):
                 self._check_path(path, flow.source, links, f"flows.{i}.paths.{j}")
-            _no_twice([(p.band, p.nodes) for p in flow.paths], f"flows.{i}.paths", "a path named once")
-        _no_twice([matrix.id for matrix in self.matrices], "matrices", "an id used once")
+            unique(((p.band, p.nodes) for p in flow.paths), f"flows.{i}.paths.{{}}", "a path named once")
+        unique((matrix.id for matrix in self.matrices), "matrices.{}", "an id used once")
         for i, matrix in enumerate(self.matrices):
             given, where = len(matrix.demand_mbps), f"matrices.{i}.demand_mbps"
             _require(given == len(self.flows), where, f"{given} numbers", f"{len(self.flows)}, one per flow")
@@ -109,7 +109,7 @@ class Network(Document):
     def _check_path(self, path: Path, source: int, links: set[tuple[Band, int, int]], where: str) -> None:
         _require(path.nodes[0] == source, f"{where}.nodes", path.nodes, f"a path from the flow's source, {source}")
         _require(path.nodes[-1] in self.donors, f"{where}.nodes", path.nodes, f"a path to a donor, {self.donors}")
-        _no_twice(path.nodes, f"{where}.nodes", "a node crossed once")
+        unique(path.nodes, f"{where}.nodes.{{}}", "a node crossed once")
         for band, u, v in path.links:
             _require((band, u, v) in links, f"{where}.nodes", (u, v), f"nodes that a {band} link joins")
 
@@ -125,12 +125,6 @@ class Network(Document):
             np.array([link for links in crossed for link in links], dtype=np.int64),
         )
 
-    def matrix(self, id: int) -> Matrix:
-        found = next((matrix for matrix in self.matrices if matrix.id == id), None)
-        if found is None:
-            raise InputError("--matrix", id, f"all, or one of {[matrix.id for matrix in self.matrices]}")
-        return found
-
 
 def read_network(path: str | FilePath) -> Network:
     """Raises InputError naming the file and the field."""
@@ -145,6 +139,9 @@ class Arrays:
     flow_start: IntArray  # [F + 1]: paths of flow f are flow_start[f] .. flow_start[f + 1]
     path_start: IntArray  # [P + 1]: links of path p are path_links[path_start[p]] .. path_links[path_start[p + 1]]
     path_links: IntArray  # [M]
+
+    def links_of(self, path: int) -> IntArray:
+        return self.path_links[self.path_start[path] : self.path_start[path + 1]]
 
 
 @dataclass(frozen=True)
@@ -169,6 +166,11 @@ class Objective:
         """Of efficiency and of Jain's index; they sum to 1."""
         gamma = {"efficiency": 1.0, "jain": -1.0, "weighted": self.gamma}[self.kind]
         return (1 + gamma) / 2, (1 - gamma) / 2
+
+    def of(self, efficiency: float, jain: float) -> float:
+        """0..1"""
+        w, v = self.weights
+        return w * efficiency + v * jain
 
 
 @dataclass(frozen=True)
@@ -200,9 +202,6 @@ class Problem:
     def active(self) -> IntArray:
         """Flows with demand."""
         return np.flatnonzero(self.demand_mbps > 0)
-
-    def with_matrix(self, matrix: Matrix) -> Problem:
-        return replace(self, demand_mbps=np.array(matrix.demand_mbps))
 
 
 @dataclass(frozen=True)
@@ -264,7 +263,7 @@ def check(problem: Problem, solution: Solution) -> list[Violation]:
             found.append(Violation(f"choice.{flow}", float(choice[flow]), f"0 .. {end - first - 1}"))
             continue
         path = first + choice[flow]
-        crossed[flow] = arrays.path_links[arrays.path_start[path] : arrays.path_start[path + 1]]
+        crossed[flow] = arrays.links_of(path)
         load[crossed[flow]] += rates[flow]
         largest[crossed[flow]] = np.maximum(largest[crossed[flow]], rates[flow])
         if not -TOLERANCE_MBPS <= rates[flow] <= demand[flow] + _slack(demand[flow]):
@@ -296,10 +295,3 @@ def _starts(counts: Iterable[int]) -> IntArray:
 def _require(holds: bool, field: str, given: object, allowed: str) -> None:
     if not holds:
         raise InputError(field, given, allowed)
-
-
-def _no_twice(values: Sequence[Any], field: str, allowed: str) -> None:
-    seen: set[Any] = set()
-    for i, value in enumerate(values):
-        _require(value not in seen, f"{field}.{i}", value, allowed)
-        seen.add(value)

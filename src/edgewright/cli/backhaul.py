@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgewright.cli.options import Json
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
     from edgewright.backhaul.model import Problem, Solution
 
 app = typer.Typer(no_args_is_help=True, help="Paths of flows through an integrated access and backhaul network.")
-
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 @app.command("list")
@@ -46,12 +45,12 @@ def generate(
     low, _, high = demand.partition("-")
     if not (low.isdigit() and high.isdigit()):
         raise InputError("--demand", demand, "LOWEST-HIGHEST, whole Mb/s")
+    if not out.parent.is_dir():
+        raise InputError("--out", str(out), "a file in a folder that exists")
     recipe = Recipe(nodes=nodes, donors=donors, paths=paths, heuristic=heuristic)  # type: ignore[arg-type]
     network = draw(recipe, seed=seed)
     drawn = traffic(len(network.flows), matrices, active=active, demand_mbps=(int(low), int(high)), seed=seed + 1)
     network = network.model_copy(update={"matrices": drawn})
-    if not out.parent.is_dir():
-        raise InputError("--out", str(out), "a file in a folder that exists")
     with replacing(out) as new:
         new.write_text(network.model_dump_json(exclude_none=True), encoding="utf-8")
     typer.echo(f"{out}: {len(network.links)} links, {len(network.flows)} flows, {matrices} matrices")
@@ -80,9 +79,9 @@ def solve(
         raise InputError("--bound", bound, "none, lp or milp")
     aim = Objective(objective, gamma)  # type: ignore[arg-type]
     network = read_network(file)
-    if matrix != "all" and not matrix.isdigit():
-        raise InputError("--matrix", matrix, "all, or the id of a matrix")
-    chosen = network.matrices if matrix == "all" else (network.matrix(int(matrix)),)
+    chosen = [one for one in network.matrices if matrix in ("all", str(one.id))]
+    if matrix != "all" and not chosen:
+        raise InputError("--matrix", matrix, f"all, or one of {[one.id for one in network.matrices]}")
     rows: list[dict[str, Any]] = []
     for one in chosen:
         problem = Problem(network, one.demand_mbps, aim)  # type: ignore[arg-type]

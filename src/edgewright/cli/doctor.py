@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from edgewright.cli.options import Json
 
-def command(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+
+def command(as_json: Json = False) -> None:
     """What this host can do for real, found by doing the smallest real thing; and why not."""
     from dataclasses import asdict
 

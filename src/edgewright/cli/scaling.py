@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgewright.cli.options import Json
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Vertical scaling of the services inside a slice.")
 
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 ScenarioFile = Annotated[Path | None, typer.Option("--scenario", help="Scenario file. Default: one of the package.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")]
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgewright.cli.options import Json
+
 if TYPE_CHECKING:
     from edgewright.studies import StudyResult
 
@@ -18,7 +20,7 @@ def command(
         Path | None, typer.Option(help="Folder of the results. Default: results/<name of the study>.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run a study file: methods x scenarios x seeds. A stopped run is continued by the same command."""
     result = run_and_show(file, out, jobs, as_json)

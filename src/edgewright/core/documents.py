@@ -120,12 +120,12 @@ def input_error(error: ValidationError, source: str | None) -> InputError:
     return InputError(field, given, allowed, source=source)
 
 
-def unique(values: Iterable[str], field: str) -> None:
-    """Raise InputError at the first value that comes twice."""
-    seen: set[str] = set()
-    for value in values:
+def unique(values: Iterable[Hashable], field: str, allowed: str = "a name used once") -> None:
+    """Raise InputError at the first value that comes twice; a `{}` in `field` becomes its position."""
+    seen: set[Hashable] = set()
+    for i, value in enumerate(values):
         if value in seen:
-            raise InputError(field, value, "a name used once")
+            raise InputError(field.format(i), value, allowed)
         seen.add(value)
 
 
