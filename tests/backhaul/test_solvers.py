@@ -45,6 +45,7 @@ def test_keeps_the_contract(name: str, objective: Objective) -> None:
         assert first.value == pytest.approx(np.dot(objective.weights, (first.efficiency, first.jain)))
         limited = solve(problem, seed=7, time_limit_s=0.0)
         assert check(problem, limited) == []
+        assert limited.status in ("time_limit", "optimal") or name in ("random", "subset-sum")
 
 
 @pytest.mark.parametrize("name", SOLVERS)

@@ -12,7 +12,8 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array, hstack, vstack
 
-from edgewright.backhaul.model import IntArray, Problem
+from edgewright.backhaul.model import Problem
+from edgewright.core.contracts import IntArray
 
 
 def value_bound(problem: Problem, kind: Literal["lp", "milp"] = "lp", time_limit_s: float | None = None) -> float:
@@ -24,7 +25,7 @@ def efficiency_bound(problem: Problem, kind: Literal["lp", "milp"] = "lp", time_
     """Most that can be carried over what is offered, 0..1."""
     if not problem.active.size:
         return 1.0
-    program, options = _Program(problem), {} if time_limit_s is None else {"time_limit": time_limit_s}
+    program, options = Program(problem), {} if time_limit_s is None else {"time_limit": time_limit_s}
     offered = float(program.demand.sum())
     if kind == "lp":
         solved = program.solve_split(options)
@@ -39,7 +40,7 @@ def largest_paths(problem: Problem) -> IntArray | None:
     """The path that carries most of each flow with demand where flows may split, int[A]; None if that is unsolved."""
     if not problem.active.size:
         return None
-    program = _Program(problem)
+    program = Program(problem)
     solved = program.solve_split({})
     if solved.status != 0:
         return None
@@ -49,7 +50,7 @@ def largest_paths(problem: Problem) -> IntArray | None:
     return largest
 
 
-class _Program:
+class Program:
     """The candidate paths P of the flows with demand A as a linear program: what each carries, x float[P]."""
 
     def __init__(self, problem: Problem) -> None:

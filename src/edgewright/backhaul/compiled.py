@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from edgewright.backhaul.model import IntArray, Problem
-from edgewright.core.contracts import BoolArray, FloatArray
+from edgewright.backhaul.model import Problem
+from edgewright.core.contracts import BoolArray, FloatArray, IntArray
 
 BETTER = 1e-12  # of the objective, before it counts as better
 

@@ -16,14 +16,13 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from edgewright.core.contracts import FloatArray
+from edgewright.core.contracts import FloatArray, IntArray
 from edgewright.core.documents import Document, Part, read, unique
 from edgewright.core.errors import InputError
 
-IntArray = NDArray[np.int64]
+Status = Literal["optimal", "feasible", "time_limit"]
 Band = Literal["sub6", "mmwave"]
 Node = Annotated[int, Field(ge=0)]
 NO_PATH = -1
@@ -211,7 +210,7 @@ class Solution:
     `value` is the objective, `bound` what no solution can exceed (None: unproven); both in 0..1.
     """
 
-    status: Literal["optimal", "feasible", "time_limit"]
+    status: Status
     choice: IntArray
     rates_mbps: FloatArray
     efficiency: float

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgewright.backhaul.compiled import fill, flows_of
-from edgewright.backhaul.model import NO_PATH, IntArray, Problem
-from edgewright.core.contracts import FloatArray
+from edgewright.backhaul.model import NO_PATH, Problem
+from edgewright.core.contracts import FloatArray, IntArray
 
 
 def max_min_rates(problem: Problem, choice: IntArray) -> FloatArray:

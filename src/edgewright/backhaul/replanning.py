@@ -7,8 +7,9 @@ import time
 import numpy as np
 
 from edgewright.backhaul.compiled import flows_of, replan_step
-from edgewright.backhaul.model import NO_PATH, IntArray, Problem, Solution
+from edgewright.backhaul.model import NO_PATH, Problem, Solution
 from edgewright.backhaul.solvers.solution import solved
+from edgewright.core.contracts import IntArray
 from edgewright.core.errors import InputError
 
 

@@ -13,6 +13,7 @@ from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
     from edgewright.backhaul.model import Problem, Solution
+    from edgewright.backhaul.splitting import Split
 
 app = typer.Typer(no_args_is_help=True, help="Paths of flows through an integrated access and backhaul network.")
 
@@ -64,6 +65,9 @@ def solve(
     objective: Annotated[str, typer.Option(help="efficiency, jain or weighted.")] = "efficiency",
     gamma: Annotated[float, typer.Option(help="Of weighted: 1 is efficiency alone, -1 Jain's index alone.")] = 0.0,
     time_limit: Annotated[float | None, typer.Option(min=0, help="Seconds per matrix.")] = None,
+    split: Annotated[
+        str, typer.Option(help="Let flows split: no, efficiency (carry most) or share (serve the worst best), by LP.")
+    ] = "no",
     bound: Annotated[str, typer.Option(help="Prove what is possible: none, lp or milp (slower).")] = "none",
     seed: int = 0,
     as_json: Json = False,
@@ -72,11 +76,16 @@ def solve(
     from edgewright.backhaul.bounds import value_bound
     from edgewright.backhaul.model import Objective, Problem, read_network
     from edgewright.backhaul.solvers import SOLVERS
+    from edgewright.backhaul.splitting import split as split_flows
     from edgewright.core.registry import find
 
     run = find(SOLVERS, solver, "--solver")
     if bound not in ("none", "lp", "milp"):
         raise InputError("--bound", bound, "none, lp or milp")
+    if split not in ("no", "efficiency", "share"):
+        raise InputError("--split", split, "no, efficiency or share")
+    if split != "no" and (solver, objective, bound) != ("search", "efficiency", "none"):
+        raise InputError("--split", split, "no, where --solver, --objective or --bound is given")
     aim = Objective(objective, gamma)  # type: ignore[arg-type]
     network = read_network(file)
     chosen = [one for one in network.matrices if matrix in ("all", str(one.id))]
@@ -85,11 +94,14 @@ def solve(
     rows: list[dict[str, Any]] = []
     for one in chosen:
         problem = Problem(network, one.demand_mbps, aim)  # type: ignore[arg-type]
-        solution = run(problem, seed=seed, time_limit_s=time_limit)
-        proven = solution.bound
-        if proven is None and bound != "none":
-            proven = value_bound(problem, bound, time_limit)  # type: ignore[arg-type]
-        rows.append(_row(one.id, problem, solution, proven))
+        if split == "no":
+            solution = run(problem, seed=seed, time_limit_s=time_limit)
+            proven = solution.bound
+            if proven is None and bound != "none":
+                proven = value_bound(problem, bound, time_limit)  # type: ignore[arg-type]
+            rows.append(_row(one.id, problem, solution, proven))
+        else:
+            rows.append(_split_row(one.id, problem, split_flows(problem, split, time_limit)))  # type: ignore[arg-type]
         if not as_json:
             _tell(rows[-1])
     if as_json:
@@ -115,8 +127,29 @@ def _row(id: int, problem: Problem, solution: Solution, bound: float | None) -> 
     }
 
 
+def _split_row(id: int, problem: Problem, solution: Split) -> dict[str, Any]:
+    import numpy as np
+
+    by_flow = np.split(solution.mbps, problem.network.arrays.flow_start[1:-1])
+    shares = zip(problem.demand_mbps, by_flow, strict=True)
+    return {
+        "id": id,
+        "status": solution.status,
+        "split_mbps": [None if demand == 0 else of_paths.tolist() for demand, of_paths in shares],
+        "rates_mbps": solution.rates_mbps.tolist(),
+        "efficiency": solution.efficiency,
+        "jain": solution.jain,
+        "smallest_share": solution.smallest_share,
+        "bound": solution.bound,
+        "evaluations": 0,
+        "cpu_s": solution.cpu_s,
+    }
+
+
 def _tell(row: dict[str, Any]) -> None:
     proven = "" if row["bound"] is None else f"  at most {row['bound']:.2%}"
+    if "smallest_share" in row:
+        proven += f"  smallest share {row['smallest_share']:.2%}"
     typer.echo(
         f"matrix {row['id']:>3}  {row['status']:<10}  efficiency {row['efficiency']:7.2%}  jain {row['jain']:7.2%}"
         f"{proven}  {row['evaluations']} evaluations  {1e3 * row['cpu_s']:.2f} ms CPU"

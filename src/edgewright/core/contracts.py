@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Array = Any  # jax.Array in a twin, numpy.ndarray live
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgewright.backhaul.bounds import largest_paths
 from edgewright.backhaul.compiled import evaluate, flows_of, greedy, improve
-from edgewright.backhaul.model import Problem, Solution
+from edgewright.backhaul.model import Problem, Solution, Status
 from edgewright.backhaul.solvers.solution import solved
 
 EVALUATIONS = 3000
@@ -30,7 +30,8 @@ def search(
 ) -> Solution:
     """`start`: begin from this solution's choice; never worse than it, or than the greedy.
 
-    Ends after `evaluations` (those of the greedy among them, up to MANY flows), at the limit, or where all is carried.
+    Ends after `evaluations` (those of the greedy among them, up to MANY flows), where all is carried, or at the limit
+    (status "time_limit"; what it starts from is completed all the same).
     """
     began, deadline = time.process_time(), time.monotonic() + (np.inf if time_limit_s is None else time_limit_s)
     flows, weight = flows_of(problem), problem.objective.weights[0]
@@ -40,7 +41,11 @@ def search(
         paths, used = split, 0
     state = np.random.default_rng(seed).integers(2**31 - 1, size=1)
     batch = evaluations if time_limit_s is None else BATCH
-    while used < evaluations and time.monotonic() < deadline:
+    status: Status = "feasible"
+    while used < evaluations:
+        if time.monotonic() >= deadline:
+            status = "time_limit"
+            break
         some = improve(paths, flows, weight, min(batch, evaluations - used), state)
         used += abs(some)
         if some <= 0:
@@ -48,4 +53,4 @@ def search(
     offered = flows.demand.sum()
     if evaluate(least, flows, offered, weight) > evaluate(paths, flows, offered, weight):
         paths = least
-    return solved(problem, paths, flows, evaluations=used, began=began)
+    return solved(problem, paths, flows, evaluations=used, began=began, status=status)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
 
 import numpy as np
 
 from edgewright.backhaul.compiled import Flows, fill
-from edgewright.backhaul.model import NO_PATH, IntArray, Problem, Solution, measures
+from edgewright.backhaul.model import NO_PATH, Problem, Solution, Status, measures
+from edgewright.core.contracts import IntArray
 
 
 def solved(
@@ -18,7 +18,7 @@ def solved(
     *,
     evaluations: int,
     began: float,
-    status: Literal["optimal", "feasible", "time_limit"] = "feasible",
+    status: Status = "feasible",
     reason: str = "",
 ) -> Solution:
     """paths int[A]: of the flows with demand; `began`: process_time, s. What is optimal is its own bound."""

@@ -1,0 +1,81 @@
+"""Flows split over their paths: what any allocation must keep, and that nothing carries more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from edgewright.backhaul.bounds import efficiency_bound
+from edgewright.backhaul.generate import Recipe, generate, traffic
+from edgewright.backhaul.model import Problem
+from edgewright.backhaul.solvers.search import search
+from edgewright.backhaul.splitting import First, split
+from edgewright.cli import app
+from edgewright.core.errors import InputError
+
+
+def problem_of(seed: int, nodes: int = 15, broken: frozenset[int] = frozenset()) -> Problem:
+    network = generate(Recipe(nodes=nodes, paths=2), seed=seed)
+    (matrix,) = traffic(len(network.flows), 1, active=0.7, seed=seed)
+    return Problem(network, np.array(matrix.demand_mbps), broken=broken)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.sets(st.integers(0, 12), max_size=4))
+def test_keeps_capacities_and_demands_and_carries_the_bound(seed: int, broken: set[int]) -> None:
+    problem = problem_of(seed, broken=frozenset(broken))
+    arrays, capacity, demand = problem.network.arrays, problem.capacity_mbps, problem.demand_mbps
+    most, fairest = split(problem), split(problem, "share")
+    for found in (most, fairest):
+        load = np.zeros(capacity.size)
+        for path in np.flatnonzero(found.mbps):
+            load[arrays.links_of(path)] += found.mbps[path]
+        assert (load <= capacity + 1e-3).all()
+        rates = np.add.reduceat(found.mbps, arrays.flow_start[:-1])
+        np.testing.assert_allclose(rates, found.rates_mbps, atol=1e-6)
+        assert (rates <= demand + 1e-3).all()
+    assert most.efficiency == pytest.approx(efficiency_bound(problem, "lp"), abs=1e-6)
+    assert most.efficiency >= search(problem).efficiency - 1e-6
+    assert most.efficiency >= fairest.efficiency - 1e-6
+    assert fairest.smallest_share >= most.smallest_share - 1e-6
+    alive = [
+        f
+        for f in problem.active
+        if any((capacity[arrays.links_of(p)] > 0).all() for p in range(*arrays.flow_start[f : f + 2]))
+    ]
+    least = min((fairest.rates_mbps[f] / demand[f] for f in alive), default=1.0)
+    assert least == pytest.approx(fairest.smallest_share, abs=1e-5)
+
+
+@pytest.mark.parametrize("first", ["efficiency", "share"])
+def test_nobody_asks_or_nobody_can(first: First) -> None:
+    problem = problem_of(0)
+    idle = split(Problem(problem.network, 0 * problem.demand_mbps), first)
+    assert (idle.efficiency, idle.jain, idle.smallest_share) == (1.0, 1.0, 1.0)
+    cut = split(problem_of(0, broken=frozenset(range(len(problem.network.links)))), first)
+    assert cut.efficiency == 0.0
+
+
+def test_out_of_time_is_said() -> None:
+    with pytest.raises(InputError, match="time_limit_s"):
+        split(problem_of(1, nodes=400), time_limit_s=1e-6)
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    file = str(tmp_path / "net.json")
+    assert CliRunner().invoke(app, ["backhaul", "generate", "--out", file, "--matrices", "3"]).exit_code == 0
+    told = CliRunner().invoke(app, ["backhaul", "solve", file, "--split", "share", "--json"])
+    assert told.exit_code == 0, told.output
+    for row in json.loads(told.stdout)["matrices"]:
+        for rate, of_paths in zip(row["rates_mbps"], row["split_mbps"], strict=True):
+            assert rate == pytest.approx(sum(of_paths or []), abs=1e-6)
+    assert "smallest share" in CliRunner().invoke(app, ["backhaul", "solve", file, "--split", "efficiency"]).stdout
+    for wrong in (["--split", "half"], ["--split", "share", "--solver", "random"]):
+        refused = CliRunner().invoke(app, ["backhaul", "solve", file, *wrong])
+        assert refused.exception is not None
