@@ -114,6 +114,10 @@ def test_recorded_instances(file: Path | None) -> None:
         assert found >= 100 * greedy(problem).efficiency - 1e-9
         for name in ("subsetsum", "ppo_best_eff"):
             assert found >= recorded.get(name, {}).get("eff_maxmin", 0.0) - 1e-3, (matrix.id, name)
+        both = search(Problem(network, problem.demand_mbps, Objective("weighted", 0.0)))
+        for name in ("ppo", "ppo_best_eff"):
+            picked = recorded.get(name, {"eff_maxmin": 0.0, "jain_maxmin": 0.0})
+            assert 200 * both.value >= picked["eff_maxmin"] + picked["jain_maxmin"] - 1e-3, (matrix.id, name)
         assert 100 * efficiency_bound(problem) == pytest.approx(recorded["lp_ub_eff"], abs=1e-3)
         if recorded.get("opt_maxmin_eff") is not None:
             gaps.append(recorded["opt_maxmin_eff"] - found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,9 @@ from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
     from edgewright.backhaul.model import Problem, Solution
+    from edgewright.backhaul.simulation import Moment
     from edgewright.backhaul.splitting import Split
+    from edgewright.studies.statistics import Interval
 
 app = typer.Typer(no_args_is_help=True, help="Paths of flows through an integrated access and backhaul network.")
 
@@ -110,6 +113,77 @@ def solve(
         typer.echo(
             f"mean efficiency {sum(row['efficiency'] for row in rows) / len(rows):.2%} over {len(rows)} matrices"
         )
+
+
+@app.command()
+def simulate(
+    file: Annotated[Path, typer.Argument(help="Network file; its matrices come in turn.")],
+    planner: Annotated[str, typer.Option(help="stay, search, replan or all.")] = "all",
+    seconds: Annotated[float, typer.Option(help="Simulated time.")] = 600.0,
+    interval: Annotated[float, typer.Option(help="Seconds that a matrix holds.")] = 10.0,
+    failure: Annotated[float, typer.Option(help="Mean seconds until a link fails; inf: never.")] = 1800.0,
+    repair: Annotated[float, typer.Option(help="Mean seconds until it is repaired.")] = 30.0,
+    delay: Annotated[float, typer.Option(help="Seconds from an event until new paths are in force.")] = 0.1,
+    objective: Annotated[str, typer.Option(help="efficiency, jain or weighted.")] = "efficiency",
+    gamma: Annotated[float, typer.Option(help="Of weighted.")] = 0.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Courses of failures, each for every planner.")] = 10,
+    figure: Annotated[Path | None, typer.Option(help="Draw the first course here, .png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let traffic change and links fail, and compare who re-plans how."""
+    import sys
+
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import track
+    from rich.table import Table
+
+    from edgewright.backhaul.figures import over_time
+    from edgewright.backhaul.model import Objective, read_network
+    from edgewright.backhaul.simulation import PLANNERS, Course, Summary, summarise
+    from edgewright.backhaul.simulation import simulate as run
+    from edgewright.studies.statistics import interval as around
+    from edgewright.studies.statistics import mean
+
+    if planner != "all" and planner not in PLANNERS:
+        raise InputError("--planner", planner, f"all, or one of {list(PLANNERS)}")
+    if figure is not None and (figure.suffix != ".png" or not figure.parent.is_dir()):
+        raise InputError("--figure", str(figure), "a .png file in a folder that exists")
+    network, aim = read_network(file), Objective(objective, gamma)  # type: ignore[arg-type]
+    course = Course(seconds, interval, failure, repair, delay)
+    names = list(PLANNERS) if planner == "all" else [planner]
+    found: dict[str, list[Summary]] = {name: [] for name in names}
+    first: dict[str, list[Moment]] = {}
+    console = Console(file=sys.stderr)
+    for seed in track(range(seeds), description="courses", console=console, transient=True):
+        for name in names:
+            moments = run(network, PLANNERS[name], course, objective=aim, seed=seed)
+            first.setdefault(name, moments)
+            found[name].append(summarise(moments))
+    measured = {
+        name: {key: around(np.array([getattr(one, key) for one in of_seeds], float), mean) for key in Summary.KEYS}
+        for name, of_seeds in found.items()
+    }
+    if figure is not None:
+        over_time(first, figure)
+    if as_json:
+        rows = {
+            name: {
+                key: dict(zip(("mean", "low", "high"), (None if math.isnan(x) else x for x in value), strict=True))
+                for key, value in row.items()
+            }
+            for name, row in measured.items()
+        }
+        typer.echo(json.dumps({"seeds": seeds, "planners": rows}))
+        return
+    table = Table("", *names)
+    for key in Summary.KEYS:
+        table.add_row(key.replace("_", " "), *(_interval(measured[name][key]) for name in names))
+    Console().print(table, f"means (95 % intervals) over {seeds} courses of {seconds:g} s", sep="\n")
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.value:.3g}" + ("" if math.isnan(found.low) else f" ({found.low:.3g} .. {found.high:.3g})")
 
 
 def _row(id: int, problem: Problem, solution: Solution, bound: float | None) -> dict[str, Any]:
