@@ -41,6 +41,7 @@ def test_keeps_capacities_and_demands_and_carries_the_bound(seed: int, broken: s
         np.testing.assert_allclose(rates, found.rates_mbps, atol=1e-6)
         assert (rates <= demand + 1e-3).all()
     assert most.efficiency == pytest.approx(efficiency_bound(problem, "lp"), abs=1e-6)
+    assert most.bound == pytest.approx(efficiency_bound(problem, "lp"), abs=1e-9)
     assert most.efficiency >= search(problem).efficiency - 1e-6
     assert most.efficiency >= fairest.efficiency - 1e-6
     assert fairest.smallest_share >= most.smallest_share - 1e-6

@@ -48,11 +48,11 @@ def split(problem: Problem, first: First = "efficiency", time_limit_s: float | N
     """
     began = time.process_time()
     mbps, rates = np.zeros(problem.network.arrays.path_start.size - 1), np.zeros(problem.demand_mbps.size)
-    smallest = 1.0
+    smallest, most = 1.0, 0.0
     if problem.active.size:
         program = _Shares(problem, {} if time_limit_s is None else {"time_limit": time_limit_s})
         if first == "efficiency":
-            carried = program.solve(totals=1.0)[0]
+            carried = most = program.solve(totals=1.0)[0]
             _, smallest, found = program.solve(share=1.0, carried_mbps=carried * KEPT)
         else:
             smallest = program.solve(share=1.0)[1]
@@ -60,7 +60,8 @@ def split(problem: Problem, first: First = "efficiency", time_limit_s: float | N
         mbps[program.paths] = found
         rates[problem.active] = np.bincount(program.flow, found, problem.active.size)
     efficiency, jain = measures(problem.demand_mbps, rates)
-    bound = None if first == "share" else efficiency
+    offered = float(problem.demand_mbps.sum())
+    bound = None if first == "share" else min(most / offered, 1.0) if offered > 0 else 1.0
     return Split("optimal", mbps, rates, efficiency, jain, smallest, bound, time.process_time() - began)
 
 
