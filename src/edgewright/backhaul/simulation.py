@@ -7,9 +7,10 @@ Source of the interval: NANCY D4.2, 4.2.2. Failures are independent, with expone
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -68,8 +69,6 @@ class Moment:
 class Summary:
     """Means over time, in 0..1, the worst moment's, and what it took."""
 
-    KEYS: ClassVar = ("efficiency", "jain", "worst_efficiency", "plans", "moved_per_plan", "cpu_ms_per_plan")
-
     efficiency: float
     jain: float
     worst_efficiency: float
@@ -127,30 +126,29 @@ def simulate(
 
 
 def _run(network: Network, planner: Planner, course: Course, objective: Objective, seed: int) -> Iterator[Moment]:
-    coming = events(network, network.matrices, course, seed=seed)
-    typical = Problem(network, np.mean([matrix.demand_mbps for matrix in network.matrices], axis=0), objective)
-    running: IntArray = np.maximum(search(typical).choice, 0)  # a flow that never asks: its first path
+    coming = deque(events(network, network.matrices, course, seed=seed))
+    problem = Problem(network, np.mean([matrix.demand_mbps for matrix in network.matrices], axis=0), objective)
+    running: IntArray = np.maximum(search(problem).choice, 0)  # a flow that never asks: its first path
     broken: frozenset[int] = frozenset()
     demand = np.zeros(len(network.flows))
     due = math.inf  # when the planner's answer is in force
     while coming or due < course.seconds:
         moved, cpu_s, link = 0, 0.0, None
         if coming and coming[0][0] <= due:
-            at, what, index = coming.pop(0)
+            at, what, index = coming.popleft()
             if what == "traffic":
                 demand = np.array(network.matrices[index].demand_mbps)
             else:
                 link = index
                 broken = broken | {index} if what == "failure" else broken - {index}
+            problem = Problem(network, demand, objective, broken)
             # A plan under way is dropped: it is for a network that is no more.
             due = at + course.delay_s
         else:
             at, what, due = due, "planned", math.inf
-            problem = Problem(network, demand, objective, broken)
             wanted, cpu_s = planner(problem, running)
             moved = int((wanted != running)[problem.active].sum())
             running = wanted
-        problem = Problem(network, demand, objective, broken)
         efficiency, jain = measures(demand, max_min_rates(problem, running))
         yield Moment(at, what, link, tuple(sorted(broken)), efficiency, jain, moved, cpu_s)
     yield Moment(course.seconds, "end", None, tuple(sorted(broken)), efficiency, jain, 0, 0.0)

@@ -132,6 +132,7 @@ def simulate(
 ) -> None:
     """Let traffic change and links fail, and compare who re-plans how."""
     import sys
+    from dataclasses import fields
 
     import numpy as np
     from rich.console import Console
@@ -160,8 +161,9 @@ def simulate(
             moments = run(network, PLANNERS[name], course, objective=aim, seed=seed)
             first.setdefault(name, moments)
             found[name].append(summarise(moments))
+    keys = [field.name for field in fields(Summary)]
     measured = {
-        name: {key: around(np.array([getattr(one, key) for one in of_seeds], float), mean) for key in Summary.KEYS}
+        name: {key: around(np.array([getattr(one, key) for one in of_seeds], float), mean) for key in keys}
         for name, of_seeds in found.items()
     }
     if figure is not None:
@@ -177,7 +179,7 @@ def simulate(
         typer.echo(json.dumps({"seeds": seeds, "planners": rows}))
         return
     table = Table("", *names)
-    for key in Summary.KEYS:
+    for key in keys:
         table.add_row(key.replace("_", " "), *(_interval(measured[name][key]) for name in names))
     Console().print(table, f"means (95 % intervals) over {seeds} courses of {seconds:g} s", sep="\n")
 
