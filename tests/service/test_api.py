@@ -186,6 +186,8 @@ def test_orders_outlive_a_clean_restart(tmp_path: Path) -> None:
         client.patch(LOOP, json={"mode": "shadow", "policy": "hpa"})
         client.put(f"{LOOP}/load", json={"b": 2.0})
         until(lambda: client.service("a")["limit_cpu"] == pytest.approx(0.45))
+        until(lambda: client.get(f"{LOOP}/series").json()["t"])
+        began = client.get(f"{LOOP}/series").json()["t"][0]
         seq = client.loop()["last_decision"]["seq"]
     with running(given, key=key) as client:
         assert client.made.first_key is None
@@ -195,7 +197,8 @@ def test_orders_outlive_a_clean_restart(tmp_path: Path) -> None:
         assert loop["services"][0]["limit_cpu"] == pytest.approx(0.45)
         assert loop["services"][1]["load_factor"] == 2.0
         assert loop["last_decision"]["seq"] > seq
-        assert len(client.get(f"{LOOP}/series").json()["t"]) > 2
+        until(lambda: client.get(f"{LOOP}/series").json()["t"])
+        assert client.get(f"{LOOP}/series").json()["t"][0] == began
         assert client.patch(LOOP, json={"mode": "act"}).status_code == 200  # the old key still opens
 
 
