@@ -44,7 +44,7 @@ def split(problem: Problem, first: First = "efficiency", time_limit_s: float | N
     """`efficiency`: as much as can be carried, and of these allocations one whose smallest share is largest; `share`:
     the other way round. A time limit holds for each of the two programs.
 
-    Raises InputError where a program is not solved in time: there is no half an answer.
+    Raises InputError where a program is not solved, in time or at all: there is no half an answer.
     """
     began = time.process_time()
     mbps, rates = np.zeros(problem.network.arrays.path_start.size - 1), np.zeros(problem.demand_mbps.size)
