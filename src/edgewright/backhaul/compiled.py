@@ -139,15 +139,15 @@ def evaluate(paths: IntArray, flows: Flows, offered: float, efficiency_weight: f
 
 
 @njit(cache=True, nogil=True)
-def greedy(flows: Flows, efficiency_weight: float) -> tuple[IntArray, int]:
-    """-> paths int[A], evaluations"""
-    size = flows.demand.size
-    placed, demand = np.empty(size, dtype=np.int64), np.empty(size)  # of the flows placed so far, by falling demand
-    paths = np.empty(size, dtype=np.int64)
-    evaluations, offered = 0, 0.0
-    for k in range(size):
-        flow = flows.order[size - 1 - k]
-        demand[k] = flows.demand[flow]
+def greedy_some(paths: IntArray, placed: int, flows: Flows, efficiency_weight: float, most: int) -> tuple[int, int]:
+    """Place flows by falling demand, after the first `placed` of them, in `paths` int[A], until `most` evaluations are
+    used -> flows placed by now, evaluations
+    """
+    falling = flows.order[::-1]
+    taken, demand = paths[falling], flows.demand[falling]
+    evaluations, offered = 0, demand[:placed].sum()
+    while placed < falling.size and evaluations < most:
+        flow, k = falling[placed], placed
         offered += demand[k]
         part = Flows(
             demand[: k + 1],
@@ -165,13 +165,14 @@ def greedy(flows: Flows, efficiency_weight: float) -> tuple[IntArray, int]:
         )
         best, chosen = -1.0, flows.first[flow]
         for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
-            placed[k] = path
-            value = evaluate(placed[: k + 1], part, offered, efficiency_weight)
+            taken[k] = path
+            value = evaluate(taken[: k + 1], part, offered, efficiency_weight)
             evaluations += 1
             if value > best + BETTER:
                 best, chosen = value, path
-        placed[k] = paths[flow] = chosen
-    return paths, evaluations
+        taken[k] = paths[flow] = chosen
+        placed += 1
+    return placed, evaluations
 
 
 @njit(cache=True, nogil=True)
@@ -212,7 +213,9 @@ def improve(best: IntArray, flows: Flows, efficiency_weight: float, evaluations:
     value = best_value = evaluate(now, flows, offered, efficiency_weight)
     used = 1
     held = np.empty(now.size, dtype=np.bool_)
-    find_held(now, flows, held)
+    use_held = efficiency_weight == 1.0  # Jain's index may gain where a flow that has all it asks moves
+    if use_held:
+        find_held(now, flows, held)
     awake, mark = np.ones(now.size, dtype=np.bool_), np.zeros(flows.capacity.size, dtype=np.bool_)
     while used < evaluations and movable.size > 0 and best_value < 1.0 - BETTER:
         np.random.shuffle(movable)
@@ -224,15 +227,16 @@ def improve(best: IntArray, flows: Flows, efficiency_weight: float, evaluations:
             if not awake[flow]:
                 continue
             awake[flow] = False
-            if efficiency_weight == 1.0 and not held[flow]:
+            if use_held and not held[flow]:
                 continue  # it has all it asks and is in nobody's way
             chosen, value, tried = best_path(now, flow, value, flows, offered, efficiency_weight)
             used += tried
             if chosen != now[flow]:
                 move(now, flow, chosen, flows, awake, mark)
-                fill(now, flows)
-                find_held(now, flows, held)
-                used += 1
+                if use_held:
+                    fill(now, flows)
+                    find_held(now, flows, held)
+                used += 1  # for all objectives, so that they search equally far
                 idle = 0
         if value > best_value + BETTER:
             best_value = value
@@ -242,7 +246,8 @@ def improve(best: IntArray, flows: Flows, efficiency_weight: float, evaluations:
         awake[:] = False
         kick(now, movable, flows, awake, mark)
         value = evaluate(now, flows, offered, efficiency_weight)
-        find_held(now, flows, held)
+        if use_held:
+            find_held(now, flows, held)
         used += 1
     state[0] = np.random.randint(2**31 - 1)
     return used if movable.size > 0 and best_value < 1.0 - BETTER else -used

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +19,8 @@ def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> 
 
     running int[F]: the path of each flow that is in force, NO_PATH where it has none; such a flow takes any path, which
     is not counted. `moves`: at most so many flows change (default: all). Each step makes the one move that gains most;
-    the list ends where none gains.
+    the list ends where none gains. Evaluations and CPU count from the beginning, the last item's include
+    the step that gained nothing.
     """
     running = np.asarray(running, dtype=np.int64)
     counts = np.diff(problem.network.arrays.flow_start)
@@ -42,5 +44,7 @@ def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> 
             evaluations += tried
         found.append(solved(problem, now, flows, evaluations=evaluations, began=began))
         if len(found) > 1 and found[-1].value <= found[-2].value:
-            return found[:-1]
+            fruitless = found.pop()
+            found[-1] = replace(found[-1], evaluations=fruitless.evaluations, cpu_s=fruitless.cpu_s)
+            break
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgewright.cli.options import Json
+from edgewright.cli.options import Json, Seed, check_file
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def generate(
     matrices: Annotated[int, typer.Option(min=0, help="Traffic matrices.")] = 25,
     active: Annotated[float, typer.Option(help="Probability that a flow asks for anything.")] = 0.4,
     demand: Annotated[str, typer.Option(help="Range of what a flow asks for, Mb/s.")] = "500-750",
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Draw a network with candidate paths and traffic matrices, as NANCY D4.2 does."""
     from edgewright.backhaul.generate import Recipe, traffic
@@ -49,8 +49,7 @@ def generate(
     low, _, high = demand.partition("-")
     if not (low.isdigit() and high.isdigit()):
         raise InputError("--demand", demand, "LOWEST-HIGHEST, whole Mb/s")
-    if not out.parent.is_dir():
-        raise InputError("--out", str(out), "a file in a folder that exists")
+    check_file(out, "--out")
     recipe = Recipe(nodes=nodes, donors=donors, paths=paths, heuristic=heuristic)  # type: ignore[arg-type]
     network = draw(recipe, seed=seed)
     drawn = traffic(len(network.flows), matrices, active=active, demand_mbps=(int(low), int(high)), seed=seed + 1)
@@ -72,7 +71,7 @@ def solve(
         str, typer.Option(help="Let flows split: no, efficiency (carry most) or share (serve the worst best), by LP.")
     ] = "no",
     bound: Annotated[str, typer.Option(help="Prove what is possible: none, lp or milp (slower).")] = "none",
-    seed: int = 0,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Choose a path for every flow with demand, matrix by matrix."""
@@ -87,8 +86,8 @@ def solve(
         raise InputError("--bound", bound, "none, lp or milp")
     if split not in ("no", "efficiency", "share"):
         raise InputError("--split", split, "no, efficiency or share")
-    if split != "no" and (solver, objective, bound) != ("search", "efficiency", "none"):
-        raise InputError("--split", split, "no, where --solver, --objective or --bound is given")
+    if split != "no" and (solver, objective, gamma, bound, seed) != ("search", "efficiency", 0.0, "none", 0):
+        raise InputError("--split", split, "no, where --solver, --objective, --gamma, --bound or --seed is given")
     aim = Objective(objective, gamma)  # type: ignore[arg-type]
     network = read_network(file)
     chosen = [one for one in network.matrices if matrix in ("all", str(one.id))]
@@ -148,8 +147,10 @@ def simulate(
 
     if planner != "all" and planner not in PLANNERS:
         raise InputError("--planner", planner, f"all, or one of {list(PLANNERS)}")
-    if figure is not None and (figure.suffix != ".png" or not figure.parent.is_dir()):
-        raise InputError("--figure", str(figure), "a .png file in a folder that exists")
+    if figure is not None:
+        if figure.suffix != ".png":
+            raise InputError("--figure", str(figure), "a .png file")
+        check_file(figure, "--figure")
     network, aim = read_network(file), Objective(objective, gamma)  # type: ignore[arg-type]
     course = Course(seconds, interval, failure, repair, delay)
     names = list(PLANNERS) if planner == "all" else [planner]
@@ -185,6 +186,8 @@ def simulate(
 
 
 def _interval(found: Interval) -> str:
+    if math.isnan(found.value):
+        return "-"
     return f"{found.value:.3g}" + ("" if math.isnan(found.low) else f" ({found.low:.3g} .. {found.high:.3g})")
 
 
