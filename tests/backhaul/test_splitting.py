@@ -110,7 +110,10 @@ def test_on_the_command_line(tmp_path: Path) -> None:
         for rate, of_paths in zip(row["rates_mbps"], row["split_mbps"], strict=True):
             assert rate == pytest.approx(sum(of_paths or []), abs=1e-6)
     assert "smallest share" in CliRunner().invoke(app, ["backhaul", "solve", file, "--split", "efficiency"]).stdout
-    beside = (["--solver", "random"], ["--gamma", "0.5"], ["--seed", "1"])
+    beside = (["--solver", "random"], ["--objective", "jain"], ["--seed", "1"])
     for wrong in (["--split", "half"], *(["--split", "share", *option] for option in beside)):
         refused = CliRunner().invoke(app, ["backhaul", "solve", file, *wrong])
         assert (refused.exit_code, "--split" in refused.output) == (2, True)
+    for option in ("--gamma", "--alpha"):  # of another objective
+        refused = CliRunner().invoke(app, ["backhaul", "solve", file, "--split", "share", option, "0.5"])
+        assert (refused.exit_code, option in refused.output) == (2, True)

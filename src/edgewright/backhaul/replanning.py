@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgewright.backhaul.compiled import flows_of, replan_step
+from edgewright.backhaul.compiled import aim_of, flows_of, replan_step
 from edgewright.backhaul.model import NO_PATH, Problem, Solution
 from edgewright.backhaul.solvers.solution import solved
 from edgewright.core.contracts import IntArray
@@ -29,7 +29,7 @@ def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> 
     if moves is not None and moves < 0:
         raise InputError("moves", moves, ">= 0")
     began = time.process_time()
-    flows, weight = flows_of(problem), problem.objective.weights[0]
+    flows, aim = flows_of(problem), aim_of(problem)
     in_force = running[problem.active]
     before = np.where(in_force == NO_PATH, NO_PATH, flows.first + in_force)
     now = np.where(in_force == NO_PATH, flows.first, before)
@@ -40,7 +40,7 @@ def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> 
         moved = True
         while moved:
             changed = int(((before != NO_PATH) & (now != before)).sum())
-            moved, tried = replan_step(now, before, flows, weight, changed < allowed)
+            moved, tried = replan_step(now, before, flows, aim, changed < allowed)
             evaluations += tried
         found.append(solved(problem, now, flows, evaluations=evaluations, began=began))
         if len(found) > 1 and found[-1].value <= found[-2].value:

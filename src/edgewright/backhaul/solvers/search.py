@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from edgewright.backhaul.bounds import largest_paths
-from edgewright.backhaul.compiled import evaluate, flows_of, improve
+from edgewright.backhaul.compiled import aim_of, evaluate, flows_of, improve
 from edgewright.backhaul.model import Problem, Solution, Status
 from edgewright.backhaul.solvers.solution import solved
 from edgewright.backhaul.solvers.subset_sum import BATCH, placed
@@ -34,9 +34,9 @@ def search(
     which holds for greedy and linear program, too (status "time_limit"; flows not placed yet take their first path).
     """
     began, deadline = time.process_time(), time.monotonic() + (np.inf if time_limit_s is None else time_limit_s)
-    flows, weight = flows_of(problem), problem.objective.weights[0]
+    flows, aim = flows_of(problem), aim_of(problem)
     if start is None:
-        least, used, _ = placed(flows, weight, deadline)
+        least, used, _ = placed(flows, aim, deadline)
     else:
         least, used = flows.first + start.choice[problem.active], 0
     paths = least.copy()
@@ -51,11 +51,11 @@ def search(
         if time.monotonic() >= deadline:
             status = "time_limit"
             break
-        some = improve(paths, flows, weight, min(batch, evaluations - used), state)
+        some = improve(paths, flows, aim, min(batch, evaluations - used), state)
         used += abs(some)
         if some <= 0:
             break
     offered = flows.demand.sum()
-    if evaluate(least, flows, offered, weight) > evaluate(paths, flows, offered, weight):
+    if evaluate(least, flows, offered, aim) > evaluate(paths, flows, offered, aim):
         paths = least
     return solved(problem, paths, flows, evaluations=used, began=began, status=status)
