@@ -23,7 +23,7 @@ from typing import Self
 from edgewright.core.errors import InputError
 from edgewright.drivers.forwarding import Counters, Layout, RouteError
 from edgewright.drivers.linux.namespaces import batch, inside, new_prefix, remove
-from edgewright.drivers.linux.netlink import NETLINK_SOCK_DIAG, TABLE_MAIN, Netlink, Route
+from edgewright.drivers.linux.netlink import NETLINK_SOCK_DIAG, TABLE_MAIN, Connection, Netlink, Route
 
 CORE = -1  # its number beside the nodes'
 SINK = "10.0.0.1"  # address of the core
@@ -34,6 +34,7 @@ HEADER_BYTES = 66  # Ethernet 14, IPv4 20, TCP with time stamps 32
 QUEUE_PACKETS = 64  # of one flow at one link
 BURST_S = 0.01  # what a shaper that woke up late may catch up with
 RTO_MIN_MS = 50
+ENDED = 1024  # connections remembered that the kernel does not list: a listing may miss one
 SETTINGS = {
     "ipv4/ip_forward": "1",
     "ipv4/conf/all/rp_filter": "0",
@@ -77,7 +78,8 @@ class EmulatedNetwork:
         self._lock = threading.Lock()
         self._netlinks: dict[int, Netlink] = {}
         self._in_force: list[dict[_Entry, Route]] = [{} for _ in layout.sources]
-        self._received: list[dict[int, int]] = [{} for _ in layout.sources]  # by connection
+        self._received = [0] * len(layout.sources)
+        self._seen: dict[int, int] = {}  # bytes by connection, those seen last at the end
         self._flow_of = {self.address(flow): flow for flow in range(len(layout.sources))}
         try:
             self._build()
@@ -135,14 +137,12 @@ class EmulatedNetwork:
             seen[node] = self._netlinks[node].devices()
         shapers = [seen[link.u][f"s{i}"] for i, link in enumerate(links)]
         with self._lock:
-            for connection in self._sockets.connections():
-                if (flow := self._flow_of.get(connection.peer)) is not None:
-                    self._received[flow][connection.cookie] = connection.received_bytes
+            self._count(self._sockets.connections())
             return Counters(
                 time.monotonic(),
                 tuple(seen[link.u][f"l{i}"].up for i, link in enumerate(links)),
                 tuple(max(shaper.bytes - HEADER_BYTES * shaper.packets, 0) for shaper in shapers),
-                tuple(sum(received.values()) for received in self._received),
+                tuple(self._received),
             )
 
     def close(self) -> None:
@@ -219,6 +219,15 @@ class EmulatedNetwork:
         hop = self._hops[entry.node][link]
         table, destination = (TABLE_MAIN, self.address(flow)) if entry.back else (FIRST_TABLE + flow, None)
         return Route(table, destination, hop.other, self._index[entry.node, hop.device], RTO_MIN_MS)
+
+    def _count(self, connections: Sequence[Connection]) -> None:
+        """What a connection received between the last look and its end is missed."""
+        for one in connections:
+            if (flow := self._flow_of.get(one.peer)) is not None:
+                self._received[flow] += one.received_bytes - self._seen.pop(one.cookie, 0)
+                self._seen[one.cookie] = one.received_bytes
+        while len(self._seen) > len(connections) + ENDED:
+            del self._seen[next(iter(self._seen))]
 
     def _restore(self, flow: int, entry: _Entry, old: Route | None) -> None:
         """The old entry, or none where there was none or its link is down."""

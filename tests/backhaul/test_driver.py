@@ -1,0 +1,214 @@
+"""What the backhaul driver must do, on an emulated network of the real kernel and on the twin alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from edgewright.backhaul.driver import BackhaulDriver, layout, simulated
+from edgewright.backhaul.model import NO_PATH, Flow, Link, Network, Path, Problem
+from edgewright.backhaul.rates import max_min_rates
+from edgewright.backhaul.replanning import replan
+from edgewright.core.errors import InputError
+from edgewright.drivers.linux.network import CORE, SINK, EmulatedNetwork
+from edgewright.drivers.linux.traffic import Traffic
+from edgewright.drivers.simulated_network import SimulatedNetwork
+
+WIDE = 40.0  # more than any flow gets
+NETWORK = Network(
+    name="six",
+    nodes=6,
+    donors=(0, 1),
+    links=tuple(
+        Link(u=u, v=v, band=band, capacity_mbps=capacity)
+        for band, u, v, capacity in [
+            ("mmwave", 2, 0, 20),
+            ("mmwave", 3, 1, 30),
+            ("mmwave", 2, 3, 12),
+            ("mmwave", 4, 2, 16),
+            ("mmwave", 4, 3, 16),
+            ("mmwave", 5, 3, 9),
+            ("sub6", 2, 0, 8),
+            ("sub6", 5, 4, 6),
+            ("sub6", 4, 2, 7),
+        ]
+    ),
+    flows=tuple(
+        Flow(source=paths[0][1][0], paths=tuple(Path(band=band, nodes=nodes) for band, nodes in paths))
+        for paths in [
+            [("mmwave", (2, 0)), ("sub6", (2, 0)), ("mmwave", (2, 3, 1))],
+            [("mmwave", (3, 1)), ("mmwave", (3, 2, 0))],
+            [("mmwave", (4, 2, 0)), ("mmwave", (4, 3, 1)), ("sub6", (4, 2, 0))],
+            [("mmwave", (5, 3, 1)), ("mmwave", (5, 3, 2, 0)), ("sub6", (5, 4, 2, 0))],
+        ]
+    ),
+)
+FIRST = np.zeros(4, dtype=np.int64)
+
+
+class Bench(Protocol):
+    """A plane under test, and what a test does to the world around it."""
+
+    plane: EmulatedNetwork | SimulatedNetwork
+
+    def offer(self, demand_mbps: list[float]) -> None: ...
+    def settle(self, seconds: float) -> None: ...
+    def close(self) -> None: ...
+
+
+class EmulatedBench:
+    def __init__(self) -> None:
+        self.plane = EmulatedNetwork(layout(NETWORK))
+        places = [(self.plane.namespace(f.source), self.plane.address(i)) for i, f in enumerate(NETWORK.flows)]
+        self.traffic = Traffic(places, (self.plane.namespace(CORE), SINK))
+
+    def offer(self, demand_mbps: list[float]) -> None:
+        self.traffic.offer(demand_mbps)
+
+    def settle(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def close(self) -> None:
+        self.traffic.close()
+        self.plane.close()
+
+
+class SimulatedBench:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.plane = simulated(NETWORK, clock=lambda: self.now_s)
+
+    def offer(self, demand_mbps: list[float]) -> None:
+        self.plane.offer(demand_mbps)
+
+    def settle(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def close(self) -> None:
+        self.plane.close()
+
+
+@pytest.fixture(params=[SimulatedBench, pytest.param(EmulatedBench, marks=pytest.mark.real)])
+def bench(request, require) -> Iterator[Bench]:
+    if request.param is EmulatedBench:
+        require("network-emulation")
+    made = request.param()
+    yield made
+    made.close()
+
+
+def measured(bench: Bench, driver: BackhaulDriver, *, settle_s: float = 1.5, seconds: float = 3.0):
+    bench.settle(settle_s)
+    driver.observe()
+    bench.settle(seconds)
+    return driver.observe()
+
+
+def fair(demand: list[float], choice: np.ndarray, broken: frozenset[int] = frozenset()) -> np.ndarray:
+    return max_min_rates(Problem(NETWORK, np.array(demand), broken=broken), choice)
+
+
+@pytest.mark.parametrize(
+    ("demand", "choice", "rates"),
+    [
+        # Flow 0 is held by its demand, flow 3 by its own link; the two others take what these leave.
+        ([6.0, WIDE, WIDE, WIDE], [0, 0, 0, 0], [6, 21, 14, 9]),
+        # Flows 0 and 1 cross link 2 in opposite directions and share it; flow 2 goes over the other band.
+        ([WIDE, WIDE, WIDE, 0.0], [2, 1, 2, 0], [6, 6, 7, 0]),
+    ],
+)
+def test_flows_share_links_as_the_twin_says(bench, demand, choice, rates) -> None:
+    driver = BackhaulDriver(NETWORK, bench.plane)
+    outcome = driver.apply(np.array(choice))
+    assert outcome.ok
+    assert outcome.done == {f"flows.{flow}": path for flow, path in enumerate(choice)}
+    bench.offer(demand)
+    seen = measured(bench, driver)
+    assert fair(demand, np.array(choice)) == pytest.approx(rates)
+    assert seen.rates_mbps == pytest.approx(np.array(rates), rel=0.1, abs=0.05)
+    assert seen.broken == frozenset()
+    load = np.zeros(len(NETWORK.links))
+    for flow, path in enumerate(choice):
+        load[NETWORK.arrays.links_of(NETWORK.arrays.flow_start[flow] + path)] += rates[flow]
+    assert seen.load_mbps == pytest.approx(load, rel=0.1, abs=0.1)
+
+
+def test_demand_that_changes_is_followed(bench) -> None:
+    driver = BackhaulDriver(NETWORK, bench.plane)
+    driver.apply(FIRST)
+    for demand in ([3.0, 5.0, 0.0, WIDE], [WIDE, 2.0, WIDE, 0.0]):
+        bench.offer(demand)
+        seen = measured(bench, driver, settle_s=1.0, seconds=1.5)
+        assert seen.rates_mbps == pytest.approx(fair(demand, FIRST), rel=0.1, abs=0.05)
+
+
+def test_a_cut_link_is_noticed_replanned_and_carried_around(bench) -> None:
+    driver, demand = BackhaulDriver(NETWORK, bench.plane), [6.0, WIDE, WIDE, WIDE]
+    driver.apply(FIRST)
+    bench.offer(demand)
+    assert measured(bench, driver, seconds=0.5).broken == frozenset()
+    bench.plane.set_link(0, up=False)
+    broken = driver.observe().broken
+    assert broken == {0}
+    plan = replan(Problem(NETWORK, np.array(demand), broken=broken), driver.running)[-1]
+    assert driver.apply(plan.choice).ok
+    assert driver.running.tolist() == plan.choice.tolist()
+    assert (plan.choice[[0, 2]] != 0).all()
+    expected = fair(demand, plan.choice, broken)
+    seen = measured(bench, driver)
+    assert seen.rates_mbps == pytest.approx(expected, rel=0.1, abs=0.05)
+    assert seen.load_mbps[0] == pytest.approx(0.0, abs=0.01)
+    bench.plane.set_link(0, up=True)  # the old choice holds again once it is applied again
+    assert driver.observe().broken == frozenset()
+    assert driver.apply(FIRST).ok
+    assert measured(bench, driver).rates_mbps == pytest.approx(fair(demand, FIRST), rel=0.1, abs=0.05)
+
+
+def test_a_path_over_a_broken_link_is_refused_and_the_old_one_carries_on(bench) -> None:
+    driver, demand = BackhaulDriver(NETWORK, bench.plane), [3.0, 3.0, 3.0, 3.0]
+    driver.apply(FIRST)
+    bench.offer(demand)
+    bench.settle(0.5)
+    bench.plane.set_link(2, up=False)
+    outcome = driver.apply(np.array([NO_PATH, 1, 1, 1]))
+    assert outcome.done == {"flows.2": 1}
+    assert outcome.refused.keys() == {"flows.1", "flows.3"}
+    assert all("link 2" in reason for reason in outcome.refused.values())
+    assert driver.running.tolist() == [0, 0, 1, 0]
+    assert measured(bench, driver, seconds=1.5).rates_mbps == pytest.approx(demand, rel=0.1)
+
+
+def test_a_flow_that_changes_its_path_goes_on_meanwhile(bench) -> None:
+    driver, demand = BackhaulDriver(NETWORK, bench.plane), [5.0, 5.0, 5.0, 5.0]
+    driver.apply(FIRST)
+    bench.offer(demand)
+    bench.settle(1.0)
+    driver.observe()
+    for turn in range(20):
+        assert driver.apply(FIRST + (turn + 1) % 2).ok
+        bench.settle(0.1)
+    assert driver.observe().rates_mbps == pytest.approx(demand, rel=0.1)
+
+
+@pytest.mark.parametrize("choice", [[0, 0, 0], [0, 0, 0, 3], [0, 0, 0, -2]])
+def test_a_choice_that_no_network_has_is_bad_input(choice) -> None:
+    driver = BackhaulDriver(NETWORK, simulated(NETWORK))
+    with pytest.raises(InputError, match="choice"):
+        driver.apply(np.array(choice))
+    assert (driver.running == NO_PATH).all()
+
+
+def test_a_plane_of_another_network_is_bad_input() -> None:
+    other = NETWORK.model_copy(update={"nodes": 7})
+    with pytest.raises(InputError, match="plane"):
+        BackhaulDriver(NETWORK, simulated(other))
+
+
+@pytest.mark.parametrize("path", [[0, 1], [4], [2, 2, 0], [99]])
+def test_links_that_make_no_path_are_bad_input(path) -> None:
+    with pytest.raises(InputError, match="path"):
+        simulated(NETWORK).route(0, path)
