@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pytest
 
 from edgewright.backhaul.driver import BackhaulDriver, layout, simulated
-from edgewright.backhaul.model import NO_PATH, Flow, Link, Network, Path, Problem
+from edgewright.backhaul.model import NO_PATH, Problem, read_network
 from edgewright.backhaul.rates import max_min_rates
 from edgewright.backhaul.replanning import replan
 from edgewright.core.errors import InputError
@@ -19,34 +20,7 @@ from edgewright.drivers.linux.traffic import Traffic
 from edgewright.drivers.simulated_network import SimulatedNetwork
 
 WIDE = 40.0  # more than any flow gets
-NETWORK = Network(
-    name="six",
-    nodes=6,
-    donors=(0, 1),
-    links=tuple(
-        Link(u=u, v=v, band=band, capacity_mbps=capacity)
-        for band, u, v, capacity in [
-            ("mmwave", 2, 0, 20),
-            ("mmwave", 3, 1, 30),
-            ("mmwave", 2, 3, 12),
-            ("mmwave", 4, 2, 16),
-            ("mmwave", 4, 3, 16),
-            ("mmwave", 5, 3, 9),
-            ("sub6", 2, 0, 8),
-            ("sub6", 5, 4, 6),
-            ("sub6", 4, 2, 7),
-        ]
-    ),
-    flows=tuple(
-        Flow(source=paths[0][1][0], paths=tuple(Path(band=band, nodes=nodes) for band, nodes in paths))
-        for paths in [
-            [("mmwave", (2, 0)), ("sub6", (2, 0)), ("mmwave", (2, 3, 1))],
-            [("mmwave", (3, 1)), ("mmwave", (3, 2, 0))],
-            [("mmwave", (4, 2, 0)), ("mmwave", (4, 3, 1)), ("sub6", (4, 2, 0))],
-            [("mmwave", (5, 3, 1)), ("mmwave", (5, 3, 2, 0)), ("sub6", (5, 4, 2, 0))],
-        ]
-    ),
-)
+NETWORK = read_network(Path(__file__).parents[2] / "examples" / "emulated_backhaul" / "network.json")
 FIRST = np.zeros(4, dtype=np.int64)
 
 
@@ -101,7 +75,7 @@ def bench(request, require) -> Iterator[Bench]:
     made.close()
 
 
-def measured(bench: Bench, driver: BackhaulDriver, *, settle_s: float = 1.5, seconds: float = 3.0):
+def measured(bench: Bench, driver: BackhaulDriver, *, settle_s: float = 1.0, seconds: float = 2.0):
     bench.settle(settle_s)
     driver.observe()
     bench.settle(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -25,6 +26,12 @@ class LinkSpec:
     v: int
     capacity_mbps: float
 
+    def __post_init__(self) -> None:
+        if self.u == self.v:
+            raise InputError("link", (self.u, self.v), "two different nodes")
+        if not (math.isfinite(self.capacity_mbps) and self.capacity_mbps > 0):
+            raise InputError("capacity_mbps", self.capacity_mbps, "a finite number > 0")
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -34,6 +41,11 @@ class Layout:
     donors: tuple[int, ...]  # nodes wired to the core
     links: tuple[LinkSpec, ...]
     sources: tuple[int, ...]  # node of each flow
+
+    def __post_init__(self) -> None:
+        for node in (*self.donors, *self.sources, *(end for link in self.links for end in (link.u, link.v))):
+            if not 0 <= node < self.nodes:
+                raise InputError("layout", node, f"a node, 0 .. {self.nodes - 1}")
 
     def walk(self, flow: int, path: Sequence[int]) -> list[int]:
         """Nodes of a path given by its links; an InputError where it does not lead from the source to a donor."""

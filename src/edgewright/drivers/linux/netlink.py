@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from edgewright.drivers.linux.namespaces import inside
 
-NETLINK_SOCK_DIAG = 4
+NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
 REQUEST, ACK, DUMP, REPLACE, CREATE = 0x1, 0x4, 0x300, 0x100, 0x400
 ERROR, DONE = 2, 3
 NEW_LINK, GET_LINK, NEW_ROUTE, DELETE_ROUTE, DIAG_BY_FAMILY = 16, 18, 24, 25, 20
@@ -56,7 +56,7 @@ class Connection:
 class Netlink:
     """One conversation with the kernel about one namespace. Thread-safe. Failures are OSErrors."""
 
-    def __init__(self, namespace: str, protocol: int = socket.NETLINK_ROUTE) -> None:
+    def __init__(self, namespace: str, protocol: int = NETLINK_ROUTE) -> None:
         self._lock, self._sequence = threading.Lock(), 0
         self._socket = inside(namespace, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol))
 

@@ -23,7 +23,7 @@ from typing import Self
 from edgewright.core.errors import InputError
 from edgewright.drivers.forwarding import Counters, Layout, RouteError
 from edgewright.drivers.linux.namespaces import batch, inside, new_prefix, remove
-from edgewright.drivers.linux.netlink import NETLINK_SOCK_DIAG, TABLE_MAIN, Connection, Netlink, Route
+from edgewright.drivers.linux.netlink import NETLINK_ROUTE, NETLINK_SOCK_DIAG, TABLE_MAIN, Connection, Netlink, Route
 
 CORE = -1  # its number beside the nodes'
 SINK = "10.0.0.1"  # address of the core
@@ -76,15 +76,16 @@ class EmulatedNetwork:
         for i, donor in enumerate(layout.donors):
             self._wire(f"c{i}", donor, CORE, CORE, donor, WIRES + 2 * i)
         self._lock = threading.Lock()
-        self._netlinks: dict[int, Netlink] = {}
         self._in_force: list[dict[_Entry, Route]] = [{} for _ in layout.sources]
         self._received = [0] * len(layout.sources)
         self._seen: dict[int, int] = {}  # bytes by connection, those seen last at the end
         self._flow_of = {self.address(flow): flow for flow in range(len(layout.sources))}
+        self._undo = contextlib.ExitStack()
+        self._undo.callback(remove, list(map(self.namespace, self._places)))
         try:
             self._build()
-            self._netlinks = {node: Netlink(self.namespace(node)) for node in self._places}
-            self._sockets = Netlink(self.namespace(CORE), NETLINK_SOCK_DIAG)
+            self._netlinks = {node: self._talk(node, NETLINK_ROUTE) for node in self._places}
+            self._sockets = self._talk(CORE, NETLINK_SOCK_DIAG)
             self._index = {
                 (node, name): device.index
                 for node, netlink in self._netlinks.items()
@@ -146,11 +147,7 @@ class EmulatedNetwork:
             )
 
     def close(self) -> None:
-        for netlink in self._netlinks.values():
-            netlink.close()
-        if hasattr(self, "_sockets"):
-            self._sockets.close()
-        remove(map(self.namespace, self._places))
+        self._undo.close()
 
     def __enter__(self) -> Self:
         return self
@@ -163,6 +160,11 @@ class EmulatedNetwork:
     def _wire(self, device: str, u: int, u_key: int, v: int, v_key: int, first: IPv4Address) -> None:
         self._hops[u][u_key] = _Hop(device, str(first), str(first + 1))
         self._hops[v][v_key] = _Hop(device, str(first + 1), str(first))
+
+    def _talk(self, node: int, protocol: int) -> Netlink:
+        netlink = Netlink(self.namespace(node), protocol)
+        self._undo.callback(netlink.close)
+        return netlink
 
     def _build(self) -> None:
         names = list(map(self.namespace, self._places))

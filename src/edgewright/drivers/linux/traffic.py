@@ -33,9 +33,19 @@ class Traffic:
     def __init__(self, flows: Sequence[tuple[str, str]], sink: tuple[str, str]) -> None:
         self._flows = len(flows)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edgewright.drivers.linux.traffic"], stdin=subprocess.PIPE, text=True
+            [sys.executable, "-m", "edgewright.drivers.linux.traffic"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        self._tell({"flows": list(flows), "sink": sink})
+        try:
+            self._tell({"flows": list(flows), "sink": sink})
+            assert self._process.stdout is not None
+            if not self._process.stdout.readline():
+                raise RuntimeError("the traffic's process ended before its sink listened")
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -51,6 +61,8 @@ class Traffic:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -166,7 +178,9 @@ class _Senders:
 
 def main() -> None:
     said = json.loads(_first_line())
-    _Senders(said["flows"], tuple(said["sink"])).run()
+    senders = _Senders(said["flows"], tuple(said["sink"]))
+    print("ready", flush=True)
+    senders.run()
 
 
 def _first_line() -> bytes:
