@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pytest
 
-from edgewright.backhaul.driver import BackhaulDriver, layout, simulated
+from edgewright.backhaul.driver import BackhaulDriver, Observation, layout, simulated
 from edgewright.backhaul.model import NO_PATH, Problem, read_network
 from edgewright.backhaul.rates import max_min_rates
 from edgewright.backhaul.replanning import replan
@@ -21,6 +22,7 @@ from edgewright.drivers.simulated_network import SimulatedNetwork
 
 WIDE = 40.0  # more than any flow gets
 NETWORK = read_network(Path(__file__).parents[2] / "examples" / "emulated_backhaul" / "network.json")
+ATTEMPTS = 4
 FIRST = np.zeros(4, dtype=np.int64)
 
 
@@ -75,11 +77,21 @@ def bench(request, require) -> Iterator[Bench]:
     made.close()
 
 
-def measured(bench: Bench, driver: BackhaulDriver, *, settle_s: float = 1.0, seconds: float = 2.0):
-    bench.settle(settle_s)
-    driver.observe()
-    bench.settle(seconds)
-    return driver.observe()
+def agreed(bench: Bench, driver: BackhaulDriver, expected) -> Observation:
+    """Medians of looks, once every flow has its expected rate: a busy machine stands still at times."""
+    wanted = pytest.approx(np.asarray(expected), rel=0.1, abs=0.05)
+    for _ in range(ATTEMPTS):
+        bench.settle(0.5)
+        driver.observe()
+        looks = []
+        for _ in range(7):
+            bench.settle(0.2)
+            looks.append(driver.observe())
+        rates, load = (np.median([getattr(o, name) for o in looks], axis=0) for name in ("rates_mbps", "load_mbps"))
+        if rates == wanted:
+            break
+    assert rates == wanted
+    return replace(looks[-1], rates_mbps=rates, load_mbps=load)
 
 
 def fair(demand: list[float], choice: np.ndarray, broken: frozenset[int] = frozenset()) -> np.ndarray:
@@ -101,9 +113,8 @@ def test_flows_share_links_as_the_twin_says(bench, demand, choice, rates) -> Non
     assert outcome.ok
     assert outcome.done == {f"flows.{flow}": path for flow, path in enumerate(choice)}
     bench.offer(demand)
-    seen = measured(bench, driver)
     assert fair(demand, np.array(choice)) == pytest.approx(rates)
-    assert seen.rates_mbps == pytest.approx(np.array(rates), rel=0.1, abs=0.05)
+    seen = agreed(bench, driver, rates)
     assert seen.broken == frozenset()
     load = np.zeros(len(NETWORK.links))
     for flow, path in enumerate(choice):
@@ -116,15 +127,15 @@ def test_demand_that_changes_is_followed(bench) -> None:
     driver.apply(FIRST)
     for demand in ([3.0, 5.0, 0.0, WIDE], [WIDE, 2.0, WIDE, 0.0]):
         bench.offer(demand)
-        seen = measured(bench, driver, settle_s=1.0, seconds=1.5)
-        assert seen.rates_mbps == pytest.approx(fair(demand, FIRST), rel=0.1, abs=0.05)
+        agreed(bench, driver, fair(demand, FIRST))
 
 
 def test_a_cut_link_is_noticed_replanned_and_carried_around(bench) -> None:
     driver, demand = BackhaulDriver(NETWORK, bench.plane), [6.0, WIDE, WIDE, WIDE]
     driver.apply(FIRST)
     bench.offer(demand)
-    assert measured(bench, driver, seconds=0.5).broken == frozenset()
+    bench.settle(0.5)
+    assert driver.observe().broken == frozenset()
     bench.plane.set_link(0, up=False)
     broken = driver.observe().broken
     assert broken == {0}
@@ -132,14 +143,12 @@ def test_a_cut_link_is_noticed_replanned_and_carried_around(bench) -> None:
     assert driver.apply(plan.choice).ok
     assert driver.running.tolist() == plan.choice.tolist()
     assert (plan.choice[[0, 2]] != 0).all()
-    expected = fair(demand, plan.choice, broken)
-    seen = measured(bench, driver)
-    assert seen.rates_mbps == pytest.approx(expected, rel=0.1, abs=0.05)
+    seen = agreed(bench, driver, fair(demand, plan.choice, broken))
     assert seen.load_mbps[0] == pytest.approx(0.0, abs=0.01)
     bench.plane.set_link(0, up=True)  # the old choice holds again once it is applied again
     assert driver.observe().broken == frozenset()
     assert driver.apply(FIRST).ok
-    assert measured(bench, driver).rates_mbps == pytest.approx(fair(demand, FIRST), rel=0.1, abs=0.05)
+    agreed(bench, driver, fair(demand, FIRST))
 
 
 def test_a_path_over_a_broken_link_is_refused_and_the_old_one_carries_on(bench) -> None:
@@ -153,7 +162,7 @@ def test_a_path_over_a_broken_link_is_refused_and_the_old_one_carries_on(bench) 
     assert outcome.refused.keys() == {"flows.1", "flows.3"}
     assert all("link 2" in reason for reason in outcome.refused.values())
     assert driver.running.tolist() == [0, 0, 1, 0]
-    assert measured(bench, driver, seconds=1.5).rates_mbps == pytest.approx(demand, rel=0.1)
+    agreed(bench, driver, demand)
 
 
 def test_a_flow_that_changes_its_path_goes_on_meanwhile(bench) -> None:
@@ -162,10 +171,12 @@ def test_a_flow_that_changes_its_path_goes_on_meanwhile(bench) -> None:
     bench.offer(demand)
     bench.settle(1.0)
     driver.observe()
+    rates = []
     for turn in range(20):
         assert driver.apply(FIRST + (turn + 1) % 2).ok
         bench.settle(0.1)
-    assert driver.observe().rates_mbps == pytest.approx(demand, rel=0.1)
+        rates.append(driver.observe().rates_mbps)
+    assert np.median(rates, axis=0) == pytest.approx(demand, rel=0.1)
 
 
 @pytest.mark.parametrize("choice", [[0, 0, 0], [0, 0, 0, 3], [0, 0, 0, -2]])
