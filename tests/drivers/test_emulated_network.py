@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ import pytest
 
 from edgewright.drivers.forwarding import Layout, LinkSpec, RouteError
 from edgewright.drivers.linux.namespaces import NetworkError, reconcile
-from edgewright.drivers.linux.network import CORE, EmulatedNetwork
+from edgewright.drivers.linux.netlink import Netlink, Route
+from edgewright.drivers.linux.network import CORE, FIRST_TABLE, EmulatedNetwork
 from edgewright.drivers.linux.processes import Process
 
 pytestmark = pytest.mark.real
@@ -64,6 +66,40 @@ def test_the_host_stays_as_it_is() -> None:
     assert ours(os.getpid()) == []
 
 
+def trace(network: EmulatedNetwork, flow: int, *, back: bool) -> list[int]:
+    """Nodes that a packet of the flow would cross now, on its way out to the core or back, by the kernel's tables."""
+    source = LINE.sources[flow]
+    node, crossed = (CORE, [CORE]) if back else (source, [source])
+    table = [f"{network.address(flow)}/32"] if back else ["table", str(FIRST_TABLE + flow)]
+    while node != (source if back else CORE):
+        (route,) = json.loads(shown("-j", "-n", network.namespace(node), "route", "show", *table))
+        kind, index = route["dev"][0], int(route["dev"][1:])
+        ends = {LINE.links[index].u, LINE.links[index].v} if kind == "l" else {LINE.donors[index], CORE}
+        node = (ends - {node}).pop()
+        assert node not in crossed
+        crossed.append(node)
+    return crossed
+
+
+def test_at_every_step_of_a_change_packets_find_their_way(
+    network: EmulatedNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.route(1, [2])
+    assert trace(network, 1, back=False) == [2, 3, CORE]
+    put, seen = Netlink.put, []
+
+    def put_and_look(netlink: Netlink, route: Route) -> None:
+        put(netlink, route)
+        seen.append((trace(network, 1, back=False), trace(network, 1, back=True)))
+
+    monkeypatch.setattr(Netlink, "put", put_and_look)
+    network.route(1, [1, 0])
+    old, new = [2, 3, CORE], [2, 1, 0, CORE]
+    assert all(out in (old, new) and back[::-1] in (old, new) for out, back in seen)
+    assert len(seen) == 6
+    assert seen[-1] == (new, new[::-1])
+
+
 def test_a_path_refused_halfway_leaves_every_table_as_it_was(network: EmulatedNetwork) -> None:
     network.route(0, [0])
     network.route(1, [2])
@@ -89,6 +125,7 @@ def test_what_a_crashed_owner_left_is_removed_and_nothing_else(network: Emulated
     code = f"""
 import os, signal
 from edgewright.drivers.forwarding import Layout, LinkSpec
+from edgewright.drivers.linux.netlink import Netlink, Route
 from edgewright.drivers.linux.network import SINK, EmulatedNetwork
 from edgewright.drivers.linux.traffic import Traffic
 network = EmulatedNetwork({LINE!r})
