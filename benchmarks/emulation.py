@@ -1,8 +1,9 @@
 """Emulated backhaul: TCP's shares against the twin's, time to carry again after a cut, cost of a look and of a path.
 
-    python benchmarks/emulation.py [--repetitions N] [--out FILE]
+    python benchmarks/emulation.py [--repetitions N] [--seed N] [--out FILE]
 
-Rates are of payload, received over 4 s after 1.5 s to settle. After a cut a flow carries again at the end of the first
+Rates are of payload, received over 4 s after 1.5 s to settle. Links are looked at every 20 ms.
+After a cut a flow carries again at the end of the first
 100 ms in which it got half its new fair rate.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
+import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -47,13 +50,19 @@ def sharing(driver: BackhaulDriver, traffic: Traffic, case: int) -> dict[str, An
     return {"case": case, "fair_mbps": fair.tolist(), "measured_mbps": rates.tolist(), "worst_percent": worst}
 
 
-def cut(driver: BackhaulDriver, network: EmulatedNetwork, link: int) -> dict[str, Any]:
+def cut(driver: BackhaulDriver, network: EmulatedNetwork, link: int, chance: random.Random) -> dict[str, Any]:
     """With the first matrix's traffic under way on the first choice."""
     demand = np.array(NETWORK.matrices[0].demand_mbps)
-    began = time.monotonic()
-    network.set_link(link, up=False)
+    cut_s = []
+
+    def break_it() -> None:
+        cut_s.append(time.monotonic())
+        network.set_link(link, up=False)
+
+    threading.Timer(chance.uniform(0.0, 0.1), break_it).start()
     while not (broken := driver.observe().broken):
         time.sleep(POLL_S)
+    began = cut_s[0]
     # Efficiency alone may leave a flow where it is cut off, if others take what it loses.
     plan = replan(Problem(NETWORK, demand, Objective("weighted"), broken), driver.running)[-1]
     moved = np.flatnonzero(plan.choice != driver.running).tolist()
@@ -95,6 +104,7 @@ def costs(driver: BackhaulDriver, network: EmulatedNetwork) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/emulation.json"))
     options = parser.parse_args()
     found = probe_one("network-emulation")
@@ -103,6 +113,7 @@ def main() -> None:
         return
     warm = Problem(NETWORK, np.array(NETWORK.matrices[0].demand_mbps), broken=frozenset({0}))
     replan(warm, np.array(CHOICES[0]))  # compiles
+    chance = random.Random(options.seed)
     rows: dict[str, list[Any]] = {"sharing": [], "cuts": [], "costs": []}
     for _ in range(options.repetitions):
         with EmulatedNetwork(layout(NETWORK)) as network:
@@ -111,7 +122,7 @@ def main() -> None:
                 driver = BackhaulDriver(NETWORK, network)
                 rows["sharing"] += [sharing(driver, traffic, case) for case in (1, 0)]
                 for link in (0, 1, 3):
-                    rows["cuts"].append(cut(driver, network, link))
+                    rows["cuts"].append(cut(driver, network, link, chance))
                     assert driver.apply(np.array(CHOICES[0])).ok
                     time.sleep(1.5)
                 rows["costs"].append(costs(driver, network))

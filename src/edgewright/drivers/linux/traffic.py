@@ -8,12 +8,14 @@ outlive who started it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import selectors
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -88,6 +90,7 @@ class _Senders:
         self._flows, self._sink_address = flows, sink[1]
         self._wanted = [0.0] * len(flows)
         self._sockets: list[socket.socket | None] = [None] * len(flows)
+        self._next_try_s = [0.0] * len(flows)
         self._selector = selectors.DefaultSelector()
         self._sink = inside(sink[0], self._listen)
         self._selector.register(self._sink, selectors.EVENT_READ)
@@ -113,8 +116,10 @@ class _Senders:
                     *lines, left = (left + data).split(b"\n")
                     if lines:
                         self._offer(json.loads(lines[-1]))
+            now_s = time.monotonic()
             for flow, demand in enumerate(self._wanted):
-                if demand > 0 and self._sockets[flow] is None:
+                if demand > 0 and self._sockets[flow] is None and now_s >= self._next_try_s[flow]:
+                    self._next_try_s[flow] = now_s + RETRY_S
                     self._connect(flow)
 
     def _listen(self) -> socket.socket:
@@ -136,7 +141,7 @@ class _Senders:
         sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._pace(sender, flow)
         sender.bind((address, 0))
-        if sender.connect_ex((self._sink_address, PORT)) not in (0, 115):  # EINPROGRESS
+        if sender.connect_ex((self._sink_address, PORT)) not in (0, errno.EINPROGRESS):
             sender.close()  # no path yet
             return
         self._sockets[flow] = sender
