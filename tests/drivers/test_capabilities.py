@@ -13,14 +13,15 @@ from edgewright.drivers.capabilities import probe, probe_one
 def traces() -> set[str]:
     groups = {str(path) for path in Path("/sys/fs/cgroup").glob("*/edgewright-doctor-*")}
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return groups | set(children)
+    namespaces = {str(path) for path in Path("/run/netns").glob(f"edgewright-{os.getpid()}-*")}
+    return groups | namespaces | set(children)
 
 
 def test_every_probe_answers_with_a_reason_and_leaves_nothing() -> None:
     before = traces()
     found = probe()
     assert traces() == before
-    assert len({capability.name for capability in found}) == len(found) == 10
+    assert len({capability.name for capability in found}) == len(found) == 11
     assert all(capability.reason for capability in found)
 
 
@@ -64,7 +65,7 @@ def test_without_privilege_the_reason_is_the_kernels() -> None:
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
-        names = ("cgroup-cpu", "cgroup-memory", "sched-deadline", "network-namespace")
+        names = ("cgroup-cpu", "cgroup-memory", "sched-deadline", "network-namespace", "network-emulation")
         lines = [f"{c.available} {c.reason}" for c in map(probe_one, names)]
         os.write(write, "\n".join(lines).encode())
         os._exit(0)
@@ -72,7 +73,7 @@ def test_without_privilege_the_reason_is_the_kernels() -> None:
     with os.fdopen(read) as stream:
         lines = stream.read().splitlines()
     os.waitpid(child, 0)
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         assert line.startswith("False")
         assert any(word in line for word in ("EACCES", "EPERM", "controller"))

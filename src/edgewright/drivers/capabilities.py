@@ -121,6 +121,21 @@ def _network_namespace() -> str:
     return "made and left one in a child; iproute2 is there"
 
 
+def _network_emulation() -> str:
+    from edgewright.drivers.forwarding import Layout, LinkSpec, RouteError
+    from edgewright.drivers.linux.namespaces import NetworkError
+    from edgewright.drivers.linux.network import EmulatedNetwork
+
+    _network_namespace()
+    try:
+        with EmulatedNetwork(Layout(2, (0,), (LinkSpec(1, 0, 10.0),), (1,))) as network:
+            network.route(0, [0])
+            network.counters()
+    except (NetworkError, RouteError) as error:
+        raise Missing(str(error)) from None
+    return "two nodes, a link shaped to 10 Mb/s and a flow's path over it were made and removed"
+
+
 def _criu() -> str:
     path = _program("criu")
     check = subprocess.run([path, "check"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
@@ -203,6 +218,7 @@ _PROBES: dict[str, tuple[str, Callable[[], str]]] = {
     "sched-deadline": ("Real-time reservations (SCHED_DEADLINE)", _deadline),
     "tracefs": ("Kernel tracing (tracefs instances)", _tracefs),
     "network-namespace": ("Network namespaces", _network_namespace),
+    "network-emulation": ("Emulated backhaul (namespaces, ifb, htb)", _network_emulation),
     "criu": ("Checkpoint of processes (CRIU)", _criu),
     "qemu": ("Virtual machines (QEMU)", _qemu),
     "prometheus": ("Prometheus server", _prometheus),
