@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgewright.backhaul.generate import Recipe, generate, traffic
-from edgewright.backhaul.model import NO_PATH, Problem, check
+from edgewright.backhaul.model import NO_PATH, Flow, Link, Network, Path, Problem, check
 from edgewright.backhaul.replanning import replan
 from edgewright.backhaul.solvers.search import search
 from edgewright.core.errors import InputError
@@ -74,3 +74,22 @@ def test_bad_input_is_refused() -> None:
         replan(problem, running[1:])
     with pytest.raises(InputError, match="moves"):
         replan(problem, running, moves=-1)
+
+
+def test_a_flow_leaves_a_broken_path_even_where_that_gains_nothing() -> None:
+    """Two flows over one full link: whether the second gets half of it or nothing, as much is carried."""
+    path = [Path(band="mmwave", nodes=(2, 1, 0)), Path(band="sub6", nodes=(2, 0))]
+    network = Network(
+        name="shared",
+        nodes=3,
+        donors=(0,),
+        links=(
+            Link(u=1, v=0, band="mmwave", capacity_mbps=100),
+            Link(u=2, v=1, band="mmwave", capacity_mbps=100),
+            Link(u=2, v=0, band="sub6", capacity_mbps=100),
+        ),
+        flows=(Flow(source=1, paths=(Path(band="mmwave", nodes=(1, 0)),)), Flow(source=2, paths=tuple(path))),
+    )
+    problem = Problem(network, np.array([100.0, 100.0]), broken=frozenset({2}))
+    assert replan(problem, np.array([0, 1]))[-1].choice.tolist() == [0, 0]
+    assert search(problem).choice.tolist() == [0, 0]

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from edgewright.drivers.capabilities import probe_one
-
 
 @pytest.fixture
 def run() -> Iterator[Callable[..., subprocess.Popen[str]]]:
@@ -35,16 +33,3 @@ def run() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         for process in started:
             process.kill()
             process.communicate()
-
-
-@pytest.fixture(scope="session")
-def require() -> Callable[..., None]:
-    """As in tests/drivers: a missing feature skips, or fails with EDGEWRIGHT_REQUIRE_REAL=1."""
-
-    def check(*names: str) -> None:
-        for found in map(probe_one, names):
-            if not found.available:
-                refuse = pytest.fail if os.environ.get("EDGEWRIGHT_REQUIRE_REAL") == "1" else pytest.skip
-                refuse(f"{found.title}: {found.reason}")
-
-    return check

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgewright.drivers.capabilities import probe_one
 from edgewright.scaling.calibration import measure_point
 from edgewright.scaling.evaluation import measure
 from edgewright.scaling.live import draw_arrivals, run_policy, running
@@ -22,13 +21,8 @@ DEMO = Path(str(files("edgewright") / "demo" / "demo.yaml"))
 
 
 @pytest.fixture
-def demo() -> Scenario:
-    for name in ("cgroup-cpu", "cgroup-memory"):
-        found = probe_one(name)
-        if not found.available:
-            if os.environ.get("EDGEWRIGHT_REQUIRE_REAL") == "1":
-                pytest.fail(f"{found.title}: {found.reason}")
-            pytest.skip(f"{found.title}: {found.reason}")
+def demo(require: Callable[..., None]) -> Scenario:
+    require("cgroup-cpu", "cgroup-memory")
     whole = read_scenario(DEMO)
     return whole.model_copy(update={"services": whole.services[:1]})
 

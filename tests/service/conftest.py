@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -140,12 +139,10 @@ def stepped(tmp_path: Path) -> Iterator[Stepped]:
 
 
 @pytest.fixture
-def real(tmp_path: Path) -> Settings:
+def real(tmp_path: Path, require: Callable[..., None]) -> Settings:
     """Settings of an orchestrator that runs services as processes of this host; skips where it cannot."""
     given = settings(tmp_path, driver="auto")
+    require("cgroup-cpu", "cgroup-memory")
     choice = choose(given)
-    if choice.kind != "linux":
-        if os.environ.get("EDGEWRIGHT_REQUIRE_REAL"):
-            pytest.fail(choice.reason)
-        pytest.skip(choice.reason)
+    assert choice.kind == "linux", choice.reason
     return given

@@ -269,16 +269,22 @@ def improve(best: IntArray, flows: Flows, aim: Aim, evaluations: int, state: Int
 
 @njit(cache=True, nogil=True)
 def best_path(now: IntArray, flow: int, value: float, flows: Flows, offered: float, aim: Aim) -> tuple[int, float, int]:
-    """The path on which a flow lifts the objective most above `value`, else its own; the value then, evaluations."""
+    """The path on which a flow lifts the objective most above `value`, else its own; the value then, evaluations.
+
+    Off a broken path a flow goes even where that gains nothing.
+    """
     old = chosen = now[flow]
-    tried = 0
+    tried, least = 0, BETTER
+    for k in range(flows.path_start[old], flows.path_start[old + 1]):
+        if flows.capacity[flows.path_links[k]] <= 0.0:
+            least = -BETTER
     for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
         if path != old:
             now[flow] = path
             reached = evaluate(now, flows, offered, aim)
             tried += 1
-            if reached > value + BETTER:
-                value, chosen = reached, path
+            if reached > value + least:
+                value, chosen, least = reached, path, BETTER
     now[flow] = old
     return chosen, value, tried
 

@@ -19,7 +19,8 @@ def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> 
 
     running int[F]: the path of each flow that is in force, NO_PATH where it has none; such a flow takes any path, which
     is not counted. `moves`: at most so many flows change (default: all). Each step makes the one move that gains most;
-    the list ends where none gains. Evaluations and CPU count from the beginning, the last item's include
+    the list ends where none gains; a flow leaves a broken path even where that
+    gains nothing. Evaluations and CPU count from the beginning, the last item's include
     the step that gained nothing.
     """
     running = np.asarray(running, dtype=np.int64)
@@ -37,14 +38,15 @@ def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> 
     found: list[Solution] = []
     evaluations = 0
     for allowed in range(budget + 1):
-        moved = True
+        moves_made, moved = 0, True
         while moved:
             changed = int(((before != NO_PATH) & (now != before)).sum())
             moved, tried = replan_step(now, before, flows, aim, changed < allowed)
+            moves_made += moved
             evaluations += tried
-        found.append(solved(problem, now, flows, evaluations=evaluations, began=began))
-        if len(found) > 1 and found[-1].value <= found[-2].value:
-            fruitless = found.pop()
-            found[-1] = replace(found[-1], evaluations=fruitless.evaluations, cpu_s=fruitless.cpu_s)
+        if allowed > 0 and not moves_made:
+            spent = time.process_time() - began
+            found[-1] = replace(found[-1], evaluations=evaluations, cpu_s=spent)
             break
+        found.append(solved(problem, now, flows, evaluations=evaluations, began=began))
     return found

@@ -1,0 +1,30 @@
+"""A test that needs a feature of this host asks for it; without it the test skips with the exact reason."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+
+import pytest
+
+from edgewright.drivers.capabilities import probe_one
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[..., None]:
+    """`require("cgroup-cpu", ...)`; a missing feature fails the test where EDGEWRIGHT_REQUIRE_REAL names it.
+
+    The variable holds names of `edgewright doctor` with commas, or 1 for all.
+    """
+    required = os.environ.get("EDGEWRIGHT_REQUIRE_REAL", "").split(",")
+    probed = functools.cache(probe_one)
+
+    def check(*names: str) -> None:
+        for name in names:
+            found = probed(name)
+            if not found.available:
+                refuse = pytest.fail if {name, "1"} & set(required) else pytest.skip
+                refuse(f"{found.title}: {found.reason}")
+
+    return check
