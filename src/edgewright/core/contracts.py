@@ -53,7 +53,12 @@ class TwinSpec:
 
 @runtime_checkable
 class Twin(Protocol):
-    """A model of one decision problem, pure and seeded. Never resets by itself."""
+    """A model of one decision problem, pure and seeded. Never resets by itself.
+
+    It may have `resample(key, params)`, the scenario after one with these params, with the same distribution as
+    `sample(key)`. What it takes from `params` is not a constant of the compiled program, which then serves every such
+    twin of the same size.
+    """
 
     @property
     def spec(self) -> TwinSpec: ...

@@ -53,9 +53,15 @@ def begin_on(twin: Twin, keys: Array, params: Any, window: int) -> Episodes:
     return Episodes(state, params, jnp.pad(observation, padding), mask, jnp.zeros(len(keys)))
 
 
-def _begin(twin: Twin, keys: Array, window: int) -> Episodes:
+def _begin(twin: Twin, keys: Array, window: int, before: Any = None) -> Episodes:
+    """`before`: the params of the episodes that ended."""
     sample_keys, reset_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    return begin_on(twin, reset_keys, jax.vmap(twin.sample)(sample_keys), window)
+    resample = getattr(twin, "resample", None)
+    if before is None or resample is None:
+        params = jax.vmap(twin.sample)(sample_keys)
+    else:
+        params = jax.vmap(resample)(sample_keys, before)
+    return begin_on(twin, reset_keys, params, window)
 
 
 def slide(window: Array, observation: Array) -> Array:
@@ -85,7 +91,7 @@ def renew(twin: Twin, key: Array, episodes: Episodes, ended: Array, window: int)
     @jax.custom_batching.custom_vmap
     def renewed(keys: Array, ended: Array, episodes: Episodes) -> Episodes:
         def draw() -> Episodes:
-            fresh = _begin(twin, keys, window)
+            fresh = _begin(twin, keys, window, episodes.params)
             kept: Episodes = jax.tree.map(lambda new, old: _where(ended, new, old), fresh, episodes)
             return kept
 
