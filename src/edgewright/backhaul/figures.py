@@ -1,14 +1,26 @@
-"""Pictures of a backhaul over time."""
+"""Pictures of a backhaul over time, and of methods over configurations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from edgewright.backhaul.simulation import Moment
 from edgewright.core.files import replacing
+from edgewright.studies.contract import Cell
+from edgewright.studies.statistics import interval, mean
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MEASURES = {
+    "efficiency_percent": "carried of offered, %",
+    "jain_percent": "Jain's index, %",
+    "cpu_ms": "CPU of an allocation, ms",
+}
+AXES = {"nodes": "nodes", "broken": "broken links", "active": "probability that a flow asks"}
 
 
 def over_time(runs: Mapping[str, list[Moment]], path: Path) -> Path:
@@ -33,3 +45,67 @@ def over_time(runs: Mapping[str, list[Moment]], path: Path) -> Path:
     with replacing(path) as new:
         figure.savefig(new, dpi=150, metadata={"Software": None})
     return path
+
+
+def over_configurations(cells: Sequence[Cell], folder: Path) -> list[Path]:
+    """Efficiency, Jain's index and CPU of every method over whatever the configurations differ in: means over networks
+    with 95 % intervals, as in D4.2, Figures 17 to 23.
+    """
+    from matplotlib.figure import Figure
+
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(_panel(cell), []).append(cell)
+    x = next(
+        (name for name in ("nodes", "broken", "active") if len({_fact(cell, name) for cell in cells}) > 1), "nodes"
+    )
+    written = []
+    for metric, label in MEASURES.items():
+        columns = min(len(groups), 4)
+        rows = -(-len(groups) // columns)
+        figure = Figure(figsize=(3.3 * columns, 2.9 * rows + 0.5), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey="row")).ravel()
+        for panel, (facts, members) in zip(panels, groups.items(), strict=False):
+            _lines(panel, members, x, metric)
+            panel.set_title(", ".join(facts), fontsize=9)
+            if metric == "cpu_ms":
+                panel.set_yscale("log")
+        for panel in panels[len(groups) :]:
+            panel.set_visible(False)
+        for panel in panels[::columns]:
+            panel.set_ylabel(label)
+        for panel in panels[max(len(groups) - columns, 0) : len(groups)]:
+            panel.set_xlabel(AXES[x])
+        handles = {label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels())}  # noqa: B905
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
+        written.append(folder / f"{metric}.png")
+        with replacing(written[-1]) as new:
+            figure.savefig(new, dpi=130, metadata={"Software": None})
+    return written
+
+
+def _lines(panel: Any, cells: Sequence[Cell], x: str, metric: str) -> None:
+    by_method: dict[str, dict[float, list[float]]] = {}
+    for cell in cells:
+        by_method.setdefault(cell.method, {}).setdefault(_fact(cell, x), []).append(cell.metrics[metric])
+    for (name, points), colour, marker in zip(by_method.items(), COLOURS * 2, MARKERS * 2, strict=False):
+        at = sorted(points)
+        found = [mean(np.array(points[one])) for one in at]
+        spread = [interval(np.array(points[one]), mean) for one in at]
+        low = [value - one.low for value, one in zip(found, spread, strict=True)]
+        high = [one.high - value for value, one in zip(found, spread, strict=True)]
+        panel.errorbar(at, found, np.nan_to_num([low, high]), color=colour, marker=marker, markersize=4, label=name)
+    panel.grid(alpha=0.25)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _panel(cell: Cell) -> tuple[str, ...]:
+    """What configurations of one panel share, in words."""
+    gamma, low = _fact(cell, "gamma"), _fact(cell, "lowest_mbps")
+    aim = {1.0: "efficiency", -1.0: "fairness"}.get(gamma, f"gamma {gamma:g}")
+    band = ("mm-wave only",) if _fact(cell, "mmwave_only") else ()
+    return f"for {aim}", f"{_fact(cell, 'paths'):.0f} paths", f"from {low:.0f} Mb/s", *band
+
+
+def _fact(cell: Cell, name: str) -> float:
+    return float(cell.series[name][0])

@@ -7,10 +7,8 @@ reserved).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from edgewright.scaling.model import Scenario
 from edgewright.scaling.observation import Observation
 from edgewright.scaling.policies import make_policy
 from edgewright.studies.contract import Cell, Metric, Result, ScenarioSource
+from edgewright.studies.versions import code_version
 
 
 @dataclass(frozen=True)
@@ -161,13 +160,7 @@ class ScalingStudy:
     @property
     def version(self) -> str:
         """Changes with the code of twin and policies, and with the weights that a method's name stands for."""
-        package = Path(str(files("edgewright")))
-        told = hashlib.sha256()
-        for folder in ("core", "learning", "scaling"):
-            for path in sorted((package / folder).rglob("*")):
-                if path.suffix in {".py", ".npz", ".json"}:
-                    told.update(path.read_bytes())
-        return told.hexdigest()[:16]
+        return code_version("core", "learning", "scaling")
 
     def check(self, scenario: Any, method: str, parameters: Mapping[str, Any]) -> None:
         read, _ = scenario
