@@ -1,0 +1,116 @@
+"""A policy trained by PPO moves one flow at a time, and the best allocation on its way is the answer (D4.2, Fig. 16).
+
+Actions are drawn from the policy: the likeliest one alone would be taken for ever once it changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+
+from edgewright.backhaul.compiled import evaluate, flows_of
+from edgewright.backhaul.model import Network, Problem, Solution, Status
+from edgewright.backhaul.observation import (
+    Allocation,
+    Features,
+    flow_and_path,
+    mask,
+    observation_size,
+    observe,
+    options_of,
+    size_of,
+)
+from edgewright.backhaul.solvers.solution import solved
+from edgewright.core.contracts import IntArray
+from edgewright.core.errors import InputError
+from edgewright.learning.inference import NumpyNetwork, load_network
+
+STEPS = 300
+
+
+def load_ppo(path: Path) -> Callable[..., Solution]:
+    """The solver of an exported policy. Raises InputError where the file is not one of the backhaul."""
+    policy = Policy(path)
+
+    def ppo(
+        problem: Problem,
+        *,
+        seed: int = 0,
+        start: Solution | None = None,
+        time_limit_s: float | None = None,
+        steps: int = STEPS,
+    ) -> Solution:
+        """From every flow on its first path, or from `start`. Raises InputError for a network of another size."""
+        return policy.solve(problem, seed, start, time_limit_s, steps)
+
+    return ppo
+
+
+class Policy:
+    """Belongs to one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.network: NumpyNetwork = load_network(path)
+        self.source = str(path)
+        card = self.network.card
+        notes = card.scenario
+        if card.twin != "backhaul":
+            raise InputError("twin", card.twin, "a policy trained on the backhaul twin", source=self.source)
+        flows, paths, features = notes.get("flows"), notes.get("paths"), notes.get("features")
+        if not (isinstance(flows, int) and isinstance(paths, int) and features in get_args(Features)):
+            raise InputError(
+                "scenario", notes, "flows, paths and features that it was trained with", source=self.source
+            )
+        self.flows, self.paths, self.features = flows, paths, cast(Features, features)
+        expected = observation_size(self.features, flows, paths)
+        if (card.observation_size, self.network.outputs) != (expected, flows * paths):
+            given = (card.observation_size, self.network.outputs)
+            raise InputError("observation_size, action", given, f"{(expected, flows * paths)}", source=self.source)
+
+    def require(self, network: Network) -> None:
+        flows, paths, _, _ = size_of([network])
+        if flows != self.flows or paths > self.paths:
+            allowed = f"{self.flows} flows of at most {self.paths} paths, as the policy was trained"
+            raise InputError("network", f"{flows} flows of at most {paths} paths", allowed, source=self.source)
+
+    def solve(
+        self, problem: Problem, seed: int, start: Solution | None, time_limit_s: float | None, steps: int
+    ) -> Solution:
+        began, deadline = time.process_time(), time.monotonic() + (np.inf if time_limit_s is None else time_limit_s)
+        self.require(problem.network)
+        flows, active, rng = flows_of(problem), problem.active, np.random.default_rng(seed)
+        _, _, hops, links = size_of([problem.network])
+        options = options_of(problem.network, (self.flows, self.paths, hops, links))
+        options.capacity_mbps[:-1] = problem.capacity_mbps
+        demand = problem.demand_mbps.astype(np.float32)
+        forbidden = np.where(mask(demand, options), np.float32(0), np.float32(-np.inf))
+        choice = np.zeros(self.flows, dtype=np.int64)
+        if start is not None:
+            choice[active] = start.choice[active]
+        best: IntArray = flows.first + choice[active]
+        offered, weight = flows.demand.sum(), problem.objective.weights[0]
+        value = best_value = evaluate(best, flows, offered, weight)
+        rates = np.zeros(self.flows, dtype=np.float32)
+        used = 1
+        status: Status = "feasible"
+        while used <= steps and best_value < 1.0 - 1e-9:
+            if time.monotonic() >= deadline:
+                status = "time_limit"
+                break
+            rates[active] = flows.rates
+            now = Allocation(choice, rates, np.float32(value), np.float32(best_value))
+            logits, _ = self.network.values(observe(np, now, demand, options, self.features)[None])
+            action = int((logits[0] + forbidden + rng.gumbel(size=forbidden.size)).argmax())
+            flow, path = flow_and_path(action, self.flows)
+            if choice[flow] != path:
+                choice[flow] = path
+                paths = flows.first + choice[active]
+                value = evaluate(paths, flows, offered, weight)
+                if value > best_value:
+                    best_value, best = value, paths
+            used += 1
+        return solved(problem, best, flows, evaluations=used, began=began, status=status)

@@ -1,0 +1,223 @@
+"""The learners' twin computes what compiled code computes; a trained policy is a solver like the others."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_rates import problems
+from typer.testing import CliRunner
+
+from edgewright.backhaul.generate import Recipe, generate, traffic
+from edgewright.backhaul.model import Network, Objective, Problem, check, measures
+from edgewright.backhaul.observation import Allocation, Features, observe, options_of, size_of
+from edgewright.backhaul.rates import max_min_rates
+from edgewright.backhaul.solvers.ppo import load_ppo
+from edgewright.backhaul.solvers.random import random
+from edgewright.backhaul.training import export_policy, train_policy
+from edgewright.backhaul.twin import BackhaulParams, Load, Reward, backhaul_twin
+from edgewright.backhaul.twin import max_min_rates as traced_rates
+from edgewright.cli import app
+from edgewright.core.contracts import Twin
+from edgewright.core.errors import InputError
+from edgewright.learning import load_network
+
+SIZE = (27, 6, 14, 140)  # holds every network of `problems`: one compilation
+
+
+@functools.cache
+def compiled() -> Any:
+    return jax.jit(traced_rates)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(), st.integers(0, 99))
+def test_traced_rates_equal_the_compiled_ones(problem: Problem, seed: int) -> None:
+    assert all(a <= b for a, b in zip(size_of([problem.network]), SIZE, strict=True))
+    options = options_of(problem.network, SIZE)
+    options.capacity_mbps[: problem.capacity_mbps.size] = problem.capacity_mbps
+    choice = random(problem, seed=seed).choice
+    true, flows = max_min_rates(problem, choice), choice.size
+    demand = np.zeros(SIZE[0], np.float32)
+    demand[:flows] = problem.demand_mbps
+    links = options.path_links[np.arange(SIZE[0]), np.pad(np.maximum(choice, 0), (0, SIZE[0] - flows))]
+    rates = np.asarray(compiled()(links, options.capacity_mbps, demand))
+    # What is left of a full link is known to float32's rounding of its capacity.
+    crossed = np.append(problem.capacity_mbps, 0.0)[np.minimum(links[:flows], problem.capacity_mbps.size)]
+    np.testing.assert_allclose(rates[:flows], true, rtol=1e-4, atol=1e-6 * crossed.max(initial=1.0))
+    assert (rates[flows:] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    drawn = generate(Recipe(nodes=12, paths=2), seed=3)
+    return drawn.model_copy(update={"matrices": traffic(len(drawn.flows), 8, active=0.7, seed=5)})
+
+
+@pytest.mark.parametrize("reward", ["reference", "gain", "best"])
+def test_twin_is_pure_and_its_measures_are_the_models(network: Network, reward: Reward) -> None:
+    other = generate(Recipe(nodes=10, paths=1), seed=4)
+    twin = backhaul_twin([network, other], reward=reward, horizon=40, objective=Objective("weighted", 0.5))
+    assert isinstance(twin, Twin)
+    params = twin.sample(jax.random.key(2))
+    step = jax.jit(twin.step)
+    runs = []
+    for _ in range(2):
+        state, seen = twin.reset(jax.random.key(0), params)
+        start, earned = float(state.now.value), 0.0
+        low, high = np.asarray(state.lowest), np.asarray(state.highest)
+        for n in range(40):
+            mask = np.asarray(twin.mask(state, params))[0]
+            action = np.random.default_rng(n).choice(np.flatnonzero(mask))
+            state, seen, reward_of, terminated, truncated, info = step(
+                jax.random.key(n), state, jnp.array([action]), params
+            )
+            assert seen.shape == (1, twin.spec.observation_size)
+            assert np.isfinite(np.asarray(seen)).all()
+            assert (bool(terminated), bool(truncated)) == (False, n == 39)
+            told = measures(np.asarray(params.demand_mbps, float), np.asarray(state.now.rates_mbps, float))
+            assert (float(info["efficiency"]), float(info["jain"])) == pytest.approx(told, abs=1e-5)
+            assert float(info["value"]) == pytest.approx(Objective("weighted", 0.5).of(*told), abs=1e-5)
+            low, high = np.minimum(low, told), np.maximum(high, told)
+            earned += float(reward_of[0])
+            if reward == "reference":
+                assert -2 - 1e-5 <= float(reward_of[0]) <= 2 + 1e-5
+        np.testing.assert_allclose((state.lowest, state.highest), (low, high), atol=1e-5)
+        if reward != "reference":  # what is earned is what is gained
+            end = float(info["value" if reward == "gain" else "best"])
+            assert earned == pytest.approx(10 * (end - start), abs=1e-4)
+        runs.append(np.asarray(seen))
+    assert np.array_equal(*runs)
+
+
+def test_actions_that_are_not_allowed_change_nothing(network: Network) -> None:
+    twin = backhaul_twin([network, generate(Recipe(nodes=10, paths=1), seed=4)])
+    step, seen_idle, seen_padded = jax.jit(twin.step), 0, 0
+    for seed in range(6):
+        params = twin.sample(jax.random.key(seed))
+        state, _ = twin.reset(jax.random.key(0), params)
+        flows, paths = params.options.exists.shape
+        mask = np.asarray(twin.mask(state, params))[0]
+        for action in np.flatnonzero(~mask):
+            after, _, reward, *_ = step(jax.random.key(0), state, jnp.array([action]), params)
+            assert np.array_equal(after.now.choice, state.now.choice)
+            assert float(reward[0]) == 0
+            idle = params.demand_mbps[action % flows] == 0
+            seen_idle, seen_padded = seen_idle + bool(idle), seen_padded + (not idle)
+        for action in np.flatnonzero(mask):
+            after, *_ = step(jax.random.key(0), state, jnp.array([action]), params)
+            assert int(after.now.choice[action % flows]) == action // flows < paths
+    assert seen_idle > 0 < seen_padded
+
+
+def test_scenarios_are_drawn_as_asked(network: Network) -> None:
+    twin = backhaul_twin([network, generate(Recipe(nodes=10, paths=1), seed=4)], load=Load(0.5, (100, 110), 3))
+    drawn = jax.vmap(twin.sample)(jax.random.split(jax.random.key(0), 400))
+    demand, capacity = np.asarray(drawn.demand_mbps), np.asarray(drawn.options.capacity_mbps)
+    asked = demand[demand > 0]
+    assert set(np.unique(asked)) == set(range(100, 111))
+    there = np.asarray(drawn.options.exists).any(-1)
+    assert (demand[~there] == 0).all()
+    assert (demand[there] > 0).mean() == pytest.approx(0.5, abs=0.05)
+    assert set((capacity == 0).sum(1)) == {0, 1, 2, 3}
+    small = ~there.all(1)
+    assert 0.4 < small.mean() < 0.6  # both networks
+    assert np.isinf(capacity[:, -1]).all()
+    assert np.isinf(capacity[small][:, -2]).all()  # a link that the smaller network lacks never breaks
+
+
+@pytest.mark.parametrize("features", ["reference", "paths"])
+def test_twin_and_solver_see_the_same(network: Network, features: Features) -> None:
+    options = options_of(network)
+    options.capacity_mbps[3] = 0.0
+    for matrix in network.matrices:
+        problem = Problem(network, np.array(matrix.demand_mbps), broken=frozenset({3}))
+        found = random(problem, seed=matrix.id)
+        demand = problem.demand_mbps.astype(np.float32)
+        now = Allocation(
+            np.maximum(found.choice, 0), found.rates_mbps.astype(np.float32), np.float32(found.value), np.float32(0.9)
+        )
+        mine = observe(np, now, demand, options, features)
+        theirs = observe(jnp, *jax.tree.map(jnp.asarray, (now, demand, options)), features)
+        assert mine.dtype == theirs.dtype == np.float32
+        np.testing.assert_allclose(mine, theirs, atol=2e-6)
+        assert np.abs(mine).max() <= 1 + 1e-6
+
+
+@pytest.fixture(scope="module")
+def policy(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    aim, load = Objective("weighted", 0.5), Load(0.7)
+    trained = train_policy([network], steps=80_000, objective=aim, load=load, show_progress=False)
+    return export_policy(trained, tmp_path_factory.mktemp("policy") / "net", [network], aim, load)
+
+
+@pytest.mark.parametrize("objective", [Objective(), Objective("jain"), Objective("weighted", 0.5)], ids=str)
+def test_policy_keeps_the_contract_of_solvers(policy: Path, network: Network, objective: Objective) -> None:
+    solve = load_ppo(policy)
+    for matrix in network.matrices[:4]:
+        for broken in (frozenset[int](), frozenset({0, 5})):
+            problem = Problem(network, np.array(matrix.demand_mbps), objective, broken)
+            first, again = solve(problem, seed=7), solve(problem, seed=7)
+            assert check(problem, first) == []
+            np.testing.assert_array_equal(first.choice, again.choice)
+            assert first.evaluations <= 301
+            limited = solve(problem, seed=7, time_limit_s=0.0)
+            assert check(problem, limited) == []
+            assert limited.status in ("time_limit", "optimal")
+            assert solve(problem, seed=7, start=first, steps=5).value >= first.value
+    idle = solve(Problem(network, np.zeros(len(network.flows))))
+    assert (idle.efficiency, idle.status) == (1.0, "optimal")
+
+
+def test_policy_has_learned(policy: Path, network: Network) -> None:
+    """With a step per flow it comes further than as many moves at random."""
+    solve, aim = load_ppo(policy), Objective("weighted", 0.5)
+    flows, values = len(network.flows), []
+    for matrix in traffic(flows, 30, active=0.7, seed=77):
+        problem = Problem(network, np.array(matrix.demand_mbps), aim)
+        tried = [random(problem, seed=seed).value for seed in range(flows)]
+        values.append((solve(problem, steps=flows).value, max(tried)))
+    assert np.diff(np.mean(values, axis=0)) < 0, np.mean(values, axis=0)
+
+
+def test_a_network_of_another_size_is_refused(policy: Path, network: Network, tmp_path: Path) -> None:
+    solve = load_ppo(policy)
+    larger = generate(Recipe(nodes=13, paths=2), seed=0)
+    with pytest.raises(InputError, match="9 flows of at most 4 paths"):
+        solve(Problem(larger, np.ones(10)))
+    card = json.loads(policy.with_suffix(".json").read_text())
+    for change, field in (({"twin": "scaling"}, "twin"), ({"scenario": {}}, "scenario")):
+        file = tmp_path / "changed.npz"
+        file.write_bytes(policy.read_bytes())
+        file.with_suffix(".json").write_text(json.dumps(card | change))
+        with pytest.raises(InputError, match=field):
+            load_ppo(file)
+
+
+def test_on_the_command_line(network: Network, tmp_path: Path) -> None:
+    file, out = tmp_path / "net.json", tmp_path / "policy.npz"
+    file.write_text(network.model_dump_json(exclude_none=True))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        told = CliRunner().invoke(app, ["backhaul", *arguments])
+        return told.exit_code, told.output
+
+    code, output = run("train", "--network", str(file), "--steps", "3200", "--task", "reference", "--out", str(out))
+    assert code == 0, output
+    notes = load_network(out).card.scenario
+    assert (notes["flows"], notes["paths"], notes["reward"]) == (9, 4, "reference")
+    assert notes["networks"] == [{"name": network.name, "nodes": 12}]
+    code, output = run("solve", str(file), "--solver", "ppo", "--policy", str(out), "--json")
+    assert code == 0, output
+    assert len(json.loads(output)["matrices"]) == 8
+    assert run("solve", str(file), "--solver", "ppo")[0] == 2
+    assert run("solve", str(file), "--policy", str(out))[0] == 2
+    assert run("train", "--task", "nothing")[0] == 2
