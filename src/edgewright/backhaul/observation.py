@@ -33,6 +33,9 @@ class Allocation(NamedTuple):
     rates_mbps: Array  # float32[F]
     value: Array  # [] the objective, 0..1
     best: Array  # [] the highest of this episode
+    # On each path, 0 where there is none or no demand; unused by the reference features.
+    left_mbps: Array  # float32[F, K], what others and this flow itself would leave to it
+    fair_mbps: Array  # float32[F, K], an equal part of the narrowest link, with this flow on it
 
 
 def size_of(networks: Sequence[Network]) -> tuple[int, int, int, int]:
@@ -69,9 +72,9 @@ def observe(xp: Any, now: Allocation, demand_mbps: Array, options: Options, feat
     """float32[O], every feature of order one.
 
     `reference`: demand, rate and number of the path, per flow. A number says little of a path, and nothing says which
-    links are broken, how full a path is, or what the reward compares with. `paths` therefore has, per flow, demand and
-    served share, and per path whether it is taken, the share of the demand that fits into what is left on it, and the
-    share that an equal part of its links would give; then the objective now and its best so far.
+    links are broken or how full a path is. `paths` therefore has, per flow, demand and served share, and per path
+    whether it is taken, and the shares of the demand that fit into what is left on it and into an equal part of its
+    links; then the objective now and its best so far.
     """
     scale, paths = options.scale_mbps, options.exists.shape[1]
     if features == "reference":
@@ -79,50 +82,21 @@ def observe(xp: Any, now: Allocation, demand_mbps: Array, options: Options, feat
         return xp.concatenate(columns).astype(xp.float32)
     asks = xp.maximum(demand_mbps, 1e-3)
     taken = (now.choice[:, None] == xp.arange(paths)) & (demand_mbps > 0)[:, None]
-    left, fair = _room(xp, now, demand_mbps, options)
     columns = [
         demand_mbps / scale,
         now.rates_mbps / asks,
         taken.ravel(),
-        xp.minimum(left / asks[:, None], 1.0).ravel(),
-        xp.minimum(fair / asks[:, None], 1.0).ravel(),
+        xp.minimum(now.left_mbps / asks[:, None], 1.0).ravel(),
+        xp.minimum(now.fair_mbps / asks[:, None], 1.0).ravel(),
         xp.stack([now.value, now.best]),
     ]
     return xp.concatenate([xp.asarray(column, dtype=xp.float32) for column in columns])
 
 
-def _room(xp: Any, now: Allocation, demand_mbps: Array, options: Options) -> tuple[Array, Array]:
-    """What is left on each path without its flow, and an equal part of its narrowest link, Mb/s, float[F, K] each.
-
-    0 for flows without demand and for paths that are not there.
-    """
-    crossed, capacity = options.path_links, options.capacity_mbps
-    links = chosen_links(xp, options, now.choice)
-    used = _on_links(xp, links, now.rates_mbps, capacity.size)
-    crossing = _on_links(xp, links, xp.asarray(demand_mbps > 0, dtype=xp.float32), capacity.size)
-    asks = (demand_mbps > 0)[:, None, None]
-    own = (crossed[..., None] == links[:, None, None, :]).any(-1) & asks
-    left = xp.maximum(capacity - used, 0.0)[crossed] + own * now.rates_mbps[:, None, None]
-    fair = capacity[crossed] / (crossing[crossed] - own + 1.0)
-    there = options.exists & asks[..., 0]
-    return xp.where(there, left.min(-1), 0.0), xp.where(there, fair.min(-1), 0.0)
-
-
-def chosen_links(xp: Any, options: Options, choice: Array) -> Array:
-    """int32[F, M]"""
-    return options.path_links[xp.arange(options.exists.shape[0]), choice]
-
-
-def _on_links(xp: Any, links: Array, of_flows: Array, count: int) -> Array:
-    """The sum over the flows that cross each link, float[count]."""
-    if xp is np:
-        return np.bincount(links.ravel(), np.repeat(of_flows, links.shape[1]), count)
-    return xp.zeros(count).at[links].add(of_flows[:, None])
-
-
-def mask(demand_mbps: Array, options: Options) -> Array:
-    """Which actions count, bool[K * F]: a flow with demand takes a path that it has."""
-    return (options.exists & (demand_mbps > 0)[:, None]).T.ravel()
+def mask(xp: Any, choice: Array, demand_mbps: Array, options: Options) -> Array:
+    """Which actions do something, bool[K * F]: a flow with demand takes another path that it has."""
+    other = choice[:, None] != xp.arange(options.exists.shape[1])
+    return (options.exists & other & (demand_mbps > 0)[:, None]).T.ravel()
 
 
 def flow_and_path(action: Array, flows: int) -> tuple[Array, Array]:

@@ -22,7 +22,6 @@ from edgewright.backhaul.observation import (
     Allocation,
     Features,
     Options,
-    chosen_links,
     flow_and_path,
     mask,
     observation_size,
@@ -33,7 +32,7 @@ from edgewright.backhaul.observation import (
 from edgewright.core.contracts import Array, Discrete, TwinSpec
 from edgewright.core.errors import InputError
 
-Reward = Literal["reference", "gain", "best"]
+Reward = Literal["reference", "gain"]
 GAIN_SCALE = 10.0  # rewards of order one: a good move gains some hundredths of the objective
 
 
@@ -100,12 +99,12 @@ class BackhaulTwin:
         return BackhaulParams(options, jnp.where(on, asked, 0.0), weights)
 
     def reset(self, key: Array, params: BackhaulParams) -> tuple[BackhaulState, Array]:
-        now, measured = _allocate(jnp.zeros(params.demand_mbps.shape, jnp.int32), jnp.float32(-1.0), params)
+        now, measured = self._allocate(jnp.zeros(params.demand_mbps.shape, jnp.int32), jnp.float32(-1.0), params)
         return BackhaulState(now, measured, measured, jnp.int32(0)), self._observe(now, params)
 
     def mask(self, state: BackhaulState, params: BackhaulParams) -> Array:
-        """Where nobody asks, every action is allowed, and none does anything."""
-        allowed = mask(params.demand_mbps, params.options)
+        """Where no action does anything, all are allowed."""
+        allowed = mask(jnp, state.now.choice, params.demand_mbps, params.options)
         return (allowed | ~allowed.any())[None]
 
     def step(
@@ -114,16 +113,16 @@ class BackhaulTwin:
         """An action that the mask forbids changes nothing."""
         before, flows = state.now, params.demand_mbps.size
         flow, path = flow_and_path(action[0], flows)
-        allowed = mask(params.demand_mbps, params.options)[action[0]]
+        allowed = mask(jnp, before.choice, params.demand_mbps, params.options)[action[0]]
         choice = jnp.where((jnp.arange(flows) == flow) & allowed, path, before.choice)
-        now, measured = _allocate(choice, before.best, params)
+        now, measured = self._allocate(choice, before.best, params)
         after = BackhaulState(
             now, jnp.minimum(state.lowest, measured), jnp.maximum(state.highest, measured), state.step + 1
         )
         if self.reward == "reference":
             reward = reference_reward(measured, after.lowest, after.highest, params.weights)
         else:
-            reward = GAIN_SCALE * (now.value - before.value if self.reward == "gain" else now.best - before.best)
+            reward = GAIN_SCALE * (now.value - before.value)
         info = {"efficiency": measured[0], "jain": measured[1], "value": now.value, "best": now.best}
         return (
             after,
@@ -133,6 +132,21 @@ class BackhaulTwin:
             after.step >= self.spec.horizon,
             info,
         )
+
+    def _allocate(self, choice: Array, best: Array, params: BackhaulParams) -> tuple[Allocation, Array]:
+        """-> allocation, float32[2]: efficiency and Jain's index"""
+        demand, options = params.demand_mbps, params.options
+        links = options.path_links[jnp.arange(choice.size), choice]
+        rates = max_min_rates(links, options.capacity_mbps, demand)
+        # Of rates relative to the largest: squares of small ones vanish.
+        relative = rates / jnp.maximum(rates.max(), 1e-30)
+        jain = relative.sum() ** 2 / jnp.maximum((demand > 0).sum() * (relative**2).sum(), 1e-30)
+        asked = demand.sum()
+        measured = jnp.where(asked > 0, jnp.stack([rates.sum() / jnp.maximum(asked, 1e-30), jain]), 1.0)
+        value = (params.weights * measured).sum()
+        unused = jnp.zeros(options.exists.shape)
+        left, fair = room(links, rates, demand, options) if self.features == "paths" else (unused, unused)
+        return Allocation(choice.astype(jnp.int32), rates, value, jnp.maximum(best, value), left, fair), measured
 
     def _observe(self, now: Allocation, params: BackhaulParams) -> Array:
         return observe(jnp, now, params.demand_mbps, params.options, self.features)[None]
@@ -176,17 +190,17 @@ def max_min_rates(links: Array, capacity_mbps: Array, demand_mbps: Array) -> Arr
     return rates
 
 
-def _allocate(choice: Array, best: Array, params: BackhaulParams) -> tuple[Allocation, Array]:
-    """-> allocation, float32[2]: efficiency and Jain's index"""
-    demand, options = params.demand_mbps, params.options
-    rates = max_min_rates(chosen_links(jnp, options, choice), options.capacity_mbps, demand)
-    asked, total = demand.sum(), rates.sum()
-    # Of rates relative to the largest: squares of small ones vanish.
-    relative = rates / jnp.maximum(rates.max(), 1e-30)
-    jain = relative.sum() ** 2 / jnp.maximum((demand > 0).sum() * (relative**2).sum(), 1e-30)
-    measured = jnp.where(asked > 0, jnp.stack([total / jnp.maximum(asked, 1e-30), jain]), 1.0)
-    value = (params.weights * measured).sum()
-    return Allocation(choice.astype(jnp.int32), rates, value, jnp.maximum(best, value)), measured
+def room(links: Array, rates_mbps: Array, demand_mbps: Array, options: Options) -> tuple[Array, Array]:
+    """`left_mbps` and `fair_mbps` of an Allocation, for flows on the links int[F, M] of their paths."""
+    capacity, crossed = options.capacity_mbps, options.path_links
+    asks = demand_mbps > 0
+    of_flow = jnp.stack([rates_mbps, asks.astype(jnp.float32)], -1)
+    on_link = jnp.zeros((capacity.size, 2)).at[links].add(of_flow[:, None])
+    own = (crossed[..., None] == links[:, None, None, :]).any(-1) & asks[:, None, None]
+    left = jnp.maximum(capacity - on_link[:, 0], 0.0)[crossed] + own * rates_mbps[:, None, None]
+    fair = capacity[crossed] / (on_link[:, 1][crossed] - own + 1.0)
+    there = options.exists & asks[:, None]
+    return jnp.where(there, left.min(-1), 0.0), jnp.where(there, fair.min(-1), 0.0)
 
 
 def backhaul_twin(
@@ -213,8 +227,8 @@ def backhaul_twin(
         raise InputError("horizon", horizon, "a whole number >= 1")
     if features not in ("reference", "paths"):
         raise InputError("features", features, "reference or paths")
-    if reward not in ("reference", "gain", "best"):
-        raise InputError("reward", reward, "reference, gain or best")
+    if reward not in ("reference", "gain"):
+        raise InputError("reward", reward, "reference or gain")
     size = size_of(networks)
     flows, options = size[:2]
     spec = TwinSpec(

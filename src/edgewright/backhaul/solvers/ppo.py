@@ -12,7 +12,7 @@ from typing import cast, get_args
 
 import numpy as np
 
-from edgewright.backhaul.compiled import evaluate, flows_of
+from edgewright.backhaul.compiled import evaluate, flows_of, room
 from edgewright.backhaul.model import Network, Problem, Solution, Status
 from edgewright.backhaul.observation import (
     Allocation,
@@ -87,7 +87,6 @@ class Policy:
         options = options_of(problem.network, (self.flows, self.paths, hops, links))
         options.capacity_mbps[:-1] = problem.capacity_mbps
         demand = problem.demand_mbps.astype(np.float32)
-        forbidden = np.where(mask(demand, options), np.float32(0), np.float32(-np.inf))
         choice = np.zeros(self.flows, dtype=np.int64)
         if start is not None:
             choice[active] = start.choice[active]
@@ -95,6 +94,8 @@ class Policy:
         offered, weight = flows.demand.sum(), problem.objective.weights[0]
         value = best_value = evaluate(best, flows, offered, weight)
         rates = np.zeros(self.flows, dtype=np.float32)
+        left, fair = np.zeros((2, self.flows, self.paths), dtype=np.float32)
+        paths = best
         used = 1
         status: Status = "feasible"
         while used <= steps and best_value < 1.0 - 1e-9:
@@ -102,15 +103,19 @@ class Policy:
                 status = "time_limit"
                 break
             rates[active] = flows.rates
-            now = Allocation(choice, rates, np.float32(value), np.float32(best_value))
+            if self.features == "paths":
+                room(paths, flows, active, left, fair)
+            now = Allocation(choice, rates, np.float32(value), np.float32(best_value), left, fair)
             logits, _ = self.network.values(observe(np, now, demand, options, self.features)[None])
-            action = int((logits[0] + forbidden + rng.gumbel(size=forbidden.size)).argmax())
-            flow, path = flow_and_path(action, self.flows)
-            if choice[flow] != path:
-                choice[flow] = path
-                paths = flows.first + choice[active]
-                value = evaluate(paths, flows, offered, weight)
-                if value > best_value:
-                    best_value, best = value, paths
+            allowed = mask(np, choice, demand, options)
+            if not allowed.any():
+                break
+            drawn = np.where(allowed, logits[0] + rng.gumbel(size=allowed.size), -np.inf)
+            flow, path = flow_and_path(drawn.argmax(), self.flows)
+            choice[flow] = path
+            paths = flows.first + choice[active]
+            value = evaluate(paths, flows, offered, weight)
             used += 1
+            if value > best_value:
+                best_value, best = value, paths
         return solved(problem, best, flows, evaluations=used, began=began, status=status)
