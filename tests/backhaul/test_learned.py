@@ -18,18 +18,20 @@ from typer.testing import CliRunner
 
 from edgewright.backhaul.compiled import evaluate, flows_of, room
 from edgewright.backhaul.generate import Recipe, generate, traffic
-from edgewright.backhaul.model import Network, Objective, Problem, check, measures
+from edgewright.backhaul.model import Network, Objective, Problem, check, measures, read_network
 from edgewright.backhaul.observation import Allocation, Features, observe, options_of, size_of
 from edgewright.backhaul.rates import max_min_rates
 from edgewright.backhaul.solvers.ppo import load_ppo
 from edgewright.backhaul.solvers.random import random
-from edgewright.backhaul.training import export_policy, train_policy
+from edgewright.backhaul.training import CONFIGS, FEATURES, Task, train_policy
 from edgewright.backhaul.twin import BackhaulParams, Load, Reward, backhaul_twin
 from edgewright.backhaul.twin import max_min_rates as traced_rates
 from edgewright.cli import app
 from edgewright.core.contracts import Twin
 from edgewright.core.errors import InputError
 from edgewright.learning import load_network
+from edgewright.learning.learner import learner
+from edgewright.learning.weights import read_weights, write_weights
 
 SIZE = (27, 6, 14, 140)  # holds every network of `problems`: one compilation
 
@@ -68,15 +70,15 @@ def test_twin_is_pure_and_its_measures_are_the_models(network: Network, reward: 
     other = generate(Recipe(nodes=10, paths=1), seed=4)
     twin = backhaul_twin([network, other], reward=reward, horizon=40, objective=Objective("weighted", 0.5))
     assert isinstance(twin, Twin)
-    params = twin.sample(jax.random.key(2))
-    step = jax.jit(twin.step)
+    sample, reset, step, mask_of = map(jax.jit, (twin.sample, twin.reset, twin.step, twin.mask))
+    params = sample(jax.random.key(2))
     runs = []
     for _ in range(2):
-        state, seen = twin.reset(jax.random.key(0), params)
+        state, seen = reset(jax.random.key(0), params)
         start, earned = float(state.now.value), 0.0
         low, high = np.asarray(state.lowest), np.asarray(state.highest)
         for n in range(40):
-            mask = np.asarray(twin.mask(state, params))[0]
+            mask = np.asarray(mask_of(state, params))[0]
             action = np.random.default_rng(n).choice(np.flatnonzero(mask))
             state, seen, reward_of, terminated, truncated, info = step(
                 jax.random.key(n), state, jnp.array([action]), params
@@ -100,12 +102,13 @@ def test_twin_is_pure_and_its_measures_are_the_models(network: Network, reward: 
 
 def test_actions_that_are_not_allowed_change_nothing(network: Network) -> None:
     twin = backhaul_twin([network, generate(Recipe(nodes=10, paths=1), seed=4)])
-    step, seen_idle, seen_padded = jax.jit(twin.step), 0, 0
+    sample, reset, step, mask_of = map(jax.jit, (twin.sample, twin.reset, twin.step, twin.mask))
+    seen_idle = seen_padded = 0
     for seed in range(6):
-        params = twin.sample(jax.random.key(seed))
-        state, _ = twin.reset(jax.random.key(0), params)
+        params = sample(jax.random.key(seed))
+        state, _ = reset(jax.random.key(0), params)
         flows, paths = params.options.exists.shape
-        mask = np.asarray(twin.mask(state, params))[0]
+        mask = np.asarray(mask_of(state, params))[0]
         for action in np.flatnonzero(~mask):
             after, _, reward, *_ = step(jax.random.key(0), state, jnp.array([action]), params)
             assert np.array_equal(after.now.choice, state.now.choice)
@@ -120,7 +123,7 @@ def test_actions_that_are_not_allowed_change_nothing(network: Network) -> None:
 
 def test_scenarios_are_drawn_as_asked(network: Network) -> None:
     twin = backhaul_twin([network, generate(Recipe(nodes=10, paths=1), seed=4)], load=Load(0.5, (100, 110), 3))
-    drawn = jax.vmap(twin.sample)(jax.random.split(jax.random.key(0), 400))
+    drawn = jax.jit(jax.vmap(twin.sample))(jax.random.split(jax.random.key(0), 400))
     demand, capacity = np.asarray(drawn.demand_mbps), np.asarray(drawn.options.capacity_mbps)
     asked = demand[demand > 0]
     assert set(np.unique(asked)) == set(range(100, 111))
@@ -137,14 +140,14 @@ def test_scenarios_are_drawn_as_asked(network: Network) -> None:
 @pytest.mark.parametrize("features", ["reference", "paths"])
 def test_twin_and_solver_see_the_same(network: Network, features: Features) -> None:
     twin = backhaul_twin([network], features=features)
-    step, options = jax.jit(twin.step), options_of(network)
+    reset, step, options = jax.jit(twin.reset), jax.jit(twin.step), options_of(network)
     options.capacity_mbps[3] = 0.0
     for matrix in network.matrices:
         problem = Problem(network, np.array(matrix.demand_mbps), broken=frozenset({3}))
         demand = problem.demand_mbps.astype(np.float32)
         choice = np.random.default_rng(matrix.id).integers(np.diff(network.arrays.flow_start)) * (demand > 0)
         params = BackhaulParams(*jax.tree.map(jnp.asarray, (options, demand, np.array([1.0, 0.0], np.float32))))
-        state, theirs = twin.reset(jax.random.key(0), params)
+        state, theirs = reset(jax.random.key(0), params)
         for flow in problem.active:
             action = jnp.array([choice[flow] * choice.size + flow])
             state, theirs, *_ = step(jax.random.key(0), state, action, params)
@@ -164,9 +167,31 @@ def test_twin_and_solver_see_the_same(network: Network, features: Features) -> N
 
 @pytest.fixture(scope="module")
 def policy(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    aim, load = Objective("weighted", 0.5), Load(0.7)
-    trained = train_policy([network], steps=80_000, objective=aim, load=load, show_progress=False)
-    return export_policy(trained, tmp_path_factory.mktemp("policy") / "net", [network], aim, load)
+    folder = tmp_path_factory.mktemp("policy")
+    file, out = folder / "net.json", folder / "policy.npz"
+    file.write_text(network.model_dump_json(exclude_none=True))
+    smaller = generate(Recipe(nodes=10, paths=1), seed=4)
+    file.with_name("smaller.json").write_text(smaller.model_dump_json(exclude_none=True))
+    arguments = (
+        "--network",
+        str(file.with_name("smaller.json")),
+        "--objective",
+        "weighted",
+        "--gamma",
+        "0.5",
+        "--active",
+        "0.7",
+        "--steps",
+        "60000",
+    )
+    code, output = run("train", "--network", str(file), *arguments, "--out", str(out))
+    assert code == 0, output
+    return out
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    told = CliRunner().invoke(app, ["backhaul", *arguments])
+    return told.exit_code, told.output
 
 
 @pytest.mark.parametrize("objective", [Objective(), Objective("jain"), Objective("weighted", 0.5)], ids=str)
@@ -188,20 +213,26 @@ def test_policy_keeps_the_contract_of_solvers(policy: Path, network: Network, ob
 
 
 def test_policy_has_learned(policy: Path, network: Network, tmp_path: Path) -> None:
-    """With a move per flow it comes further than the untrained policy."""
+    """With a move per flow it comes further than moves drawn uniformly, as a policy of zeros takes them."""
+    blank = write_weights(
+        tmp_path / "blank", {k: 0 * v for k, v in read_weights(policy).items()}, load_network(policy).card
+    )
     aim, flows = Objective("weighted", 0.5), len(network.flows)
-    untrained = train_policy([network], steps=1, objective=aim, show_progress=False, episodes=1)
-    solvers = load_ppo(policy), load_ppo(export_policy(untrained, tmp_path / "untrained", [network], aim))
     problems = [Problem(network, np.array(m.demand_mbps), aim) for m in traffic(flows, 40, active=0.7, seed=77)]
+    solvers = load_ppo(policy), load_ppo(blank)
     after, before = (np.mean([solve(one, steps=flows).value for one in problems]) for solve in solvers)
     assert after > before + 0.02
 
 
 def test_a_network_of_another_size_is_refused(policy: Path, network: Network, tmp_path: Path) -> None:
     solve = load_ppo(policy)
-    larger = generate(Recipe(nodes=13, paths=2), seed=0)
-    with pytest.raises(InputError, match="9 flows of at most 4 paths"):
-        solve(Problem(larger, np.ones(10)))
+    for recipe in (Recipe(nodes=13, paths=2), Recipe(nodes=9, paths=2), Recipe(nodes=12, paths=3)):
+        other = generate(recipe, seed=0)
+        with pytest.raises(InputError, match=r"7 .. 9 flows of at most 4 paths"):
+            solve(Problem(other, np.ones(len(other.flows))))
+    smaller = read_network(policy.with_name("smaller.json"))
+    problem = Problem(smaller, np.full(7, 600.0))
+    assert check(problem, solve(problem)) == []
     card = json.loads(policy.with_suffix(".json").read_text())
     for change, field in (({"twin": "scaling"}, "twin"), ({"scenario": {}}, "scenario")):
         file = tmp_path / "changed.npz"
@@ -211,22 +242,26 @@ def test_a_network_of_another_size_is_refused(policy: Path, network: Network, tm
             load_ppo(file)
 
 
-def test_on_the_command_line(network: Network, tmp_path: Path) -> None:
-    file, out = tmp_path / "net.json", tmp_path / "policy.npz"
-    file.write_text(network.model_dump_json(exclude_none=True))
+def test_card_tells_what_it_was_trained_on(policy: Path, network: Network) -> None:
+    notes = load_network(policy).card.scenario
+    assert (notes["flows"], notes["paths"], notes["reward"]) == (9, 4, "gain")
+    assert notes["objective"] == {"kind": "weighted", "gamma": 0.5}
+    assert notes["networks"] == [{"name": network.name, "nodes": 12}, {"name": "n10-k1-s4", "nodes": 10}]
 
-    def run(*arguments: str) -> tuple[int, str]:
-        told = CliRunner().invoke(app, ["backhaul", *arguments])
-        return told.exit_code, told.output
 
-    code, output = run("train", "--network", str(file), "--steps", "3200", "--task", "reference", "--out", str(out))
-    assert code == 0, output
-    notes = load_network(out).card.scenario
-    assert (notes["flows"], notes["paths"], notes["reward"]) == (9, 4, "reference")
-    assert notes["networks"] == [{"name": network.name, "nodes": 12}]
-    code, output = run("solve", str(file), "--solver", "ppo", "--policy", str(out), "--json")
+def test_on_the_command_line(policy: Path) -> None:
+    file = str(policy.with_name("net.json"))
+    code, output = run("solve", file, "--solver", "ppo", "--policy", str(policy), "--json")
     assert code == 0, output
     assert len(json.loads(output)["matrices"]) == 8
-    assert run("solve", str(file), "--solver", "ppo")[0] == 2
-    assert run("solve", str(file), "--policy", str(out))[0] == 2
-    assert run("train", "--task", "nothing")[0] == 2
+    assert run("solve", file, "--solver", "ppo")[0] == 2
+    assert run("solve", file, "--policy", str(policy))[0] == 2
+    for wrong in (("--task", "nothing"), ("--active", "0"), ("--demand", "9-3"), ("--objective", "x")):
+        assert run("train", *wrong)[0] == 2
+
+
+@pytest.mark.parametrize("task", CONFIGS)
+def test_learners_take_the_twin(network: Network, task: Task) -> None:
+    assert learner(backhaul_twin([network], features=FEATURES[task]), CONFIGS[task]).network is not None
+    with pytest.raises(InputError, match="task"):
+        train_policy([network], steps=1, task="none")  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def train_policy(
     show_progress: bool | None = None,
     chunk_steps: int | None = None,
 ) -> Training:
-    """Train on random traffic in the given networks; all policies take networks of the largest one's flows and paths.
+    """Train on random traffic in the given networks; the policy takes networks of as many flows.
 
     `task="reference"`: the published observation, reward, steps of an episode and learner.
     """
@@ -77,6 +77,7 @@ def export_policy(
     flows, paths, _, _ = size_of(networks)
     notes = {
         "flows": flows,
+        "fewest_flows": min(len(network.flows) for network in networks),
         "paths": paths,
         "features": FEATURES[task],
         "reward": task,

@@ -232,7 +232,9 @@ def train(
         checkpoint=checkpoint,
     )
     path = export_policy(trained, out, given, aim, load, task)
-    typer.echo(f"{path}: best return {trained.curve.best.max():.2f}, {trained.wall_s:.0f} s")
+    best = trained.curve.best.max()
+    told = f"best return {best:.2f}, " if math.isfinite(best) else ""  # no episode ended in a short training
+    typer.echo(f"{path}: {told}{trained.wall_s:.0f} s")
     typer.echo(f"run it: edgewright backhaul solve NETWORK --solver ppo --policy {path}")
 
 

@@ -60,12 +60,17 @@ class Policy:
         notes = card.scenario
         if card.twin != "backhaul":
             raise InputError("twin", card.twin, "a policy trained on the backhaul twin", source=self.source)
-        flows, paths, features = notes.get("flows"), notes.get("paths"), notes.get("features")
-        if not (isinstance(flows, int) and isinstance(paths, int) and features in get_args(Features)):
-            raise InputError(
-                "scenario", notes, "flows, paths and features that it was trained with", source=self.source
-            )
-        self.flows, self.paths, self.features = flows, paths, cast(Features, features)
+        flows, fewest, paths = (notes.get(name) for name in ("flows", "fewest_flows", "paths"))
+        features = notes.get("features")
+        if not (
+            isinstance(flows, int)
+            and isinstance(fewest, int)
+            and isinstance(paths, int)
+            and features in get_args(Features)
+        ):
+            allowed = "flows, fewest_flows, paths and features of its training"
+            raise InputError("scenario", notes, allowed, source=self.source)
+        self.flows, self.fewest, self.paths, self.features = flows, fewest, paths, cast(Features, features)
         expected = observation_size(self.features, flows, paths)
         if (card.observation_size, self.network.outputs) != (expected, flows * paths):
             given = (card.observation_size, self.network.outputs)
@@ -73,8 +78,8 @@ class Policy:
 
     def require(self, network: Network) -> None:
         flows, paths, _, _ = size_of([network])
-        if flows != self.flows or paths > self.paths:
-            allowed = f"{self.flows} flows of at most {self.paths} paths, as the policy was trained"
+        if not self.fewest <= flows <= self.flows or paths > self.paths:
+            allowed = f"{self.fewest} .. {self.flows} flows of at most {self.paths} paths, as the policy was trained"
             raise InputError("network", f"{flows} flows of at most {paths} paths", allowed, source=self.source)
 
     def solve(
@@ -86,7 +91,8 @@ class Policy:
         _, _, hops, links = size_of([problem.network])
         options = options_of(problem.network, (self.flows, self.paths, hops, links))
         options.capacity_mbps[:-1] = problem.capacity_mbps
-        demand = problem.demand_mbps.astype(np.float32)
+        demand = np.zeros(self.flows, dtype=np.float32)
+        demand[active] = problem.demand_mbps[active]
         choice = np.zeros(self.flows, dtype=np.int64)
         if start is not None:
             choice[active] = start.choice[active]
