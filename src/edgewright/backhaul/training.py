@@ -19,7 +19,7 @@ CONFIGS: dict[Task, PpoConfig] = {
     "gain": PpoConfig(
         environments=64, rollout=50, batch_size=800, epochs=4, hidden=(128, 128), gamma=0.9, learning_rate=5e-4
     ),
-    # What stable-baselines3 does by default, as the published code uses it; its one environment is eight here.
+    # The document names no more than PPO: what stable-baselines3 does by default, with its rollout over 8 environments.
     "reference": PpoConfig(environments=8, rollout=256, batch_size=64, epochs=10, normalise_observations=False),
 }
 
@@ -56,7 +56,7 @@ def train_policy(
         CONFIGS[task],
         seeds=seeds,
         steps=steps,
-        # Greedy episodes of the reference task say nothing: its policy earns most by staying where it is.
+        # The reference's return says nothing of quality: it is full wherever the best so far is met.
         evaluate=Evaluation(episodes=episodes, seed=12_345) if task == "gain" else None,
         checkpoint=checkpoint,
         on_progress=on_progress,

@@ -8,6 +8,7 @@ Shapes: F flows, K paths of a flow (padded), M links of a path (padded), L links
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -74,7 +75,7 @@ class BackhaulTwin:
     """One agent; see the module."""
 
     spec: TwinSpec
-    names: tuple[str, ...]  # of the networks
+    networks: tuple[int, ...]  # a checksum of each: a checkpoint of others is not resumed
     options: Options  # [N, ...]
     links: Array  # [N] how many each network has
     objective: Objective
@@ -84,7 +85,7 @@ class BackhaulTwin:
 
     def sample(self, key: Array) -> BackhaulParams:
         which, active, demand, count, order = jax.random.split(key, 5)
-        network = jax.random.randint(which, (), 0, len(self.names))
+        network = jax.random.randint(which, (), 0, len(self.networks))
         options = jax.tree.map(lambda x: jnp.asarray(x)[network], self.options)
         flows = options.exists.any(1)
         low, high = self.load.demand_mbps
@@ -240,5 +241,5 @@ def backhaul_twin(
     )
     stacked = Options(*map(np.stack, zip(*(options_of(network, size) for network in networks), strict=True)))
     counts = np.array([len(network.links) for network in networks])
-    names = tuple(network.name for network in networks)
-    return BackhaulTwin(spec, names, stacked, counts, objective, features, reward, load)
+    sums = tuple(zlib.crc32(network.model_dump_json(exclude={"matrices"}).encode()) for network in networks)
+    return BackhaulTwin(spec, sums, stacked, counts, objective, features, reward, load)
