@@ -8,7 +8,7 @@ Shapes: A flows with demand, L links, M links of all paths together.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -150,6 +150,33 @@ def evaluate(paths: IntArray, flows: Flows, offered: float, aim: Aim) -> float:
         squares += rate * rate
     jain = total * total / (rates.size * squares) if squares > 0.0 else 0.0
     return aim.efficiency * total / offered + (1.0 - aim.efficiency) * jain
+
+
+@njit(cache=True, nogil=True)
+def room(paths: IntArray, flows: Flows, active: IntArray, left: Any, fair: Any) -> None:
+    """After `fill`: set rows `active` of left and fair, float32[F, K], to what a learned policy sees of each path.
+
+    What is left on it with its flow away, and an equal part of its narrowest link with its flow there, Mb/s.
+    """
+    start, links = flows.path_start, flows.path_links
+    unused, crossing = flows.left, flows.crossing
+    unused[:] = flows.capacity
+    for i in range(paths.size):
+        for k in range(start[paths[i]], start[paths[i] + 1]):
+            unused[links[k]] -= flows.rates[i]
+            crossing[links[k]] += 1
+    for i in range(paths.size):
+        own = links[start[paths[i]] : start[paths[i] + 1]]
+        for option in range(flows.options[i]):
+            path = flows.first[i] + option
+            least = part = np.inf
+            for k in range(start[path], start[path + 1]):
+                mine = (own == links[k]).any()
+                free = max(unused[links[k]], 0.0) + (flows.rates[i] if mine else 0.0)
+                least = min(least, free)
+                part = min(part, flows.capacity[links[k]] / (crossing[links[k]] + (0 if mine else 1)))
+            left[active[i], option], fair[active[i], option] = least, part
+    crossing[:] = 0
 
 
 @njit(cache=True, nogil=True)

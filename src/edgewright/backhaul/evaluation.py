@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from edgewright.backhaul.generate import Recipe, generate, traffic
 from edgewright.backhaul.model import Network, Objective, Problem, Solution
 from edgewright.backhaul.solvers import SOLVERS
+from edgewright.backhaul.solvers.ppo import load_ppo
 from edgewright.core.contracts import IntArray
 from edgewright.core.documents import Document
 from edgewright.core.errors import InputError
@@ -26,6 +27,7 @@ from edgewright.studies.versions import code_version
 TRAFFIC = 1_000  # seed of a network's traffic: its own and this
 TRIES = 10_000  # draws of links to break, until every flow has a path left
 TRAINING_STEPS = 20_000
+MOST_BROKEN = 5
 Trained = Literal["own", "other", "broken"]
 
 
@@ -110,11 +112,23 @@ def solve_all(solver: Callable[..., Solution], problems: Sequence[Problem], **op
     return columns
 
 
+def _trained(
+    case: Case, seed: int, training_steps: int = TRAINING_STEPS, task: Any = "reference", trained: Trained = "own"
+) -> Callable[..., Solution]:
+    from edgewright.backhaul.training import kept_policy
+    from edgewright.backhaul.twin import Load
+
+    network = case.network(seed + 1 if trained == "other" else seed)
+    broken = MOST_BROKEN if trained == "broken" else 0
+    load = Load(case.active, case.demand_mbps, broken)
+    return load_ppo(kept_policy(network, steps=training_steps, objective=case.aim, load=load, task=task))
+
+
 class BackhaulStudy:
     """Methods are solvers (see `solvers.SOLVERS`), and `ppo`: trained first, on the network it is for.
 
     Parameters of ppo: `training_steps`; `steps` of an allocation; `task` (see `training.Task`); `trained`: on its `own`
-    network, on an `other` one of the same configuration, or on its own with as many links broken as the scenario has.
+    network, on an `other` one of the same configuration, or on its own with up to MOST_BROKEN links `broken`.
     """
 
     metrics = (
@@ -142,9 +156,7 @@ class BackhaulStudy:
     def run(self, scenario: Case, method: str, parameters: Mapping[str, Any], seed: int) -> Result:
         options = dict(parameters)
         if method == "ppo":
-            from edgewright.backhaul.training import trained_solver
-
-            solver = trained_solver(scenario, seed, **{key: options.pop(key) for key in set(options) - {"steps"}})
+            solver = _trained(scenario, seed, **{key: options.pop(key) for key in set(options) - {"steps"}})
         else:
             solver = load(SOLVERS[method])
         columns = solve_all(solver, scenario.problems(seed), **options)

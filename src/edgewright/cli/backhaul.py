@@ -31,10 +31,13 @@ Alpha = Annotated[
 
 @app.command("list")
 def list_solvers(as_json: Json = False) -> None:
-    """Solvers."""
-    from edgewright.backhaul.solvers import SOLVERS
+    """Solvers, and those that need a trained policy."""
+    from edgewright.backhaul.solvers import LEARNED, SOLVERS
 
-    typer.echo(json.dumps({"solvers": list(SOLVERS)}) if as_json else "\n".join(SOLVERS))
+    if as_json:
+        typer.echo(json.dumps({"solvers": list(SOLVERS), "learned": list(LEARNED)}))
+    else:
+        typer.echo("\n".join([*SOLVERS, *(f"{name} (with --policy FILE)" for name in LEARNED)]))
 
 
 @app.command()
@@ -54,13 +57,10 @@ def generate(
     from edgewright.backhaul.generate import generate as draw
     from edgewright.core.files import replacing
 
-    low, _, high = demand.partition("-")
-    if not (low.isdigit() and high.isdigit()):
-        raise InputError("--demand", demand, "LOWEST-HIGHEST, whole Mb/s")
     check_file(out, "--out")
     recipe = Recipe(nodes=nodes, donors=donors, paths=paths, heuristic=heuristic)  # type: ignore[arg-type]
     network = draw(recipe, seed=seed)
-    drawn = traffic(len(network.flows), matrices, active=active, demand_mbps=(int(low), int(high)), seed=seed + 1)
+    drawn = traffic(len(network.flows), matrices, active=active, demand_mbps=_range(demand), seed=seed + 1)
     network = network.model_copy(update={"matrices": drawn})
     with replacing(out) as new:
         new.write_text(network.model_dump_json(exclude_none=True), encoding="utf-8")
@@ -71,6 +71,7 @@ def generate(
 def solve(
     file: Annotated[Path, typer.Argument(help="Network file (edgewright.backhaul/1).")],
     solver: Annotated[str, typer.Option(help="See `edgewright backhaul list`.")] = "search",
+    policy: Annotated[Path | None, typer.Option(help="Trained policy of a learned solver, .npz.")] = None,
     matrix: Annotated[str, typer.Option(help="Id of a traffic matrix, or all.")] = "all",
     objective: ObjectiveKind = "efficiency",
     gamma: Gamma = None,
@@ -86,11 +87,16 @@ def solve(
     """Choose a path for every flow with demand, matrix by matrix."""
     from edgewright.backhaul.bounds import value_bound
     from edgewright.backhaul.model import Problem, read_network
-    from edgewright.backhaul.solvers import SOLVERS
+    from edgewright.backhaul.solvers import LEARNED, SOLVERS
     from edgewright.backhaul.splitting import split as split_flows
     from edgewright.core.registry import find
 
-    run = find(SOLVERS, solver, "--solver")
+    run = find(SOLVERS | LEARNED, solver, "--solver")
+    if (policy is None) == (solver in LEARNED):
+        allowed = f"a trained policy, for --solver {solver}" if solver in LEARNED else f"one with {list(LEARNED)} only"
+        raise InputError("--policy", policy and str(policy), allowed)
+    if policy is not None:
+        run = run(policy)
     if bound not in ("none", "lp", "milp"):
         raise InputError("--bound", bound, "none, lp or milp")
     if split not in ("no", "efficiency", "share"):
@@ -192,6 +198,60 @@ def simulate(
     for key in keys:
         table.add_row(key.replace("_", " "), *(_interval(measured[name][key]) for name in names))
     Console().print(table, f"means (95 % intervals) over {seeds} courses of {seconds:g} s", sep="\n")
+
+
+@app.command()
+def train(
+    network: Annotated[list[Path] | None, typer.Option(help="Network files; one is drawn for each episode.")] = None,
+    nodes: Annotated[int, typer.Option(min=2, help="Of the networks drawn where no file is given.")] = 20,
+    paths: Annotated[int, typer.Option(min=1, help="Candidate paths per flow and band of networks drawn.")] = 3,
+    networks: Annotated[int, typer.Option(min=1, help="How many are drawn, from seeds 0, 1, ...")] = 1,
+    active: Annotated[float, typer.Option(help="Probability that a flow asks for anything.")] = 0.4,
+    demand: Annotated[str, typer.Option(help="Range of what a flow asks for, Mb/s.")] = "500-750",
+    broken: Annotated[int, typer.Option(min=0, help="Up to so many links of a network are broken.")] = 0,
+    objective: ObjectiveKind = "efficiency",
+    gamma: Gamma = None,
+    task: Annotated[str, typer.Option(help="gain, or reference (the published task).")] = "gain",
+    steps: Annotated[int, typer.Option(min=1, help="Environment steps of each seed.")] = 1_000_000,
+    seeds: Annotated[int, typer.Option(min=1, help="Policies trained side by side; the best is exported.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    out: Annotated[Path, typer.Option(help="The exported policy, .npz; its card lies beside it.")] = Path("policy.npz"),
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder; a run found there is resumed.")] = None,
+) -> None:
+    """Train a policy by PPO on random traffic in given networks, or in networks drawn, and export it."""
+    from edgewright.backhaul.generate import Recipe
+    from edgewright.backhaul.generate import generate as draw
+    from edgewright.backhaul.model import read_network
+    from edgewright.backhaul.training import CONFIGS, export_policy, train_policy
+    from edgewright.backhaul.twin import Load
+
+    if task not in CONFIGS:
+        raise InputError("--task", task, f"one of {list(CONFIGS)}")
+    check_file(out, "--out")
+    aim, load = _objective(objective, gamma, None), Load(active, _range(demand), broken)
+    given = [read_network(file) for file in network or ()]
+    given = given or [draw(Recipe(nodes=nodes, paths=paths), seed=i) for i in range(networks)]
+    trained = train_policy(
+        given,
+        steps=steps,
+        seeds=range(seed, seed + seeds),
+        objective=aim,
+        load=load,
+        task=task,
+        checkpoint=checkpoint,
+    )
+    path = export_policy(trained, out, given, aim, load, task)
+    best = trained.curve.best.max()
+    told = f"best return {best:.2f}, " if math.isfinite(best) else ""  # no episode ended in a short training
+    typer.echo(f"{path}: {told}{trained.wall_s:.0f} s")
+    typer.echo(f"run it: edgewright backhaul solve NETWORK --solver ppo --policy {path}")
+
+
+def _range(text: str) -> tuple[int, int]:
+    low, _, high = text.partition("-")
+    if not (low.isdigit() and high.isdigit()):
+        raise InputError("--demand", text, "LOWEST-HIGHEST, whole Mb/s")
+    return int(low), int(high)
 
 
 def _objective(kind: str, gamma: float | None, alpha: float | None) -> Objective:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader meets the old or the new one, whenever the writer is killed."""
+"""Writing files so that a reader meets the old or the new one, whenever the writer is killed; where caches are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Of the user, for what can be made anew (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgewright"
 
 
 @contextmanager

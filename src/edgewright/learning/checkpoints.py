@@ -15,7 +15,7 @@ import numpy as np
 
 from edgewright import __version__
 from edgewright.core.errors import InputError
-from edgewright.core.files import replacing
+from edgewright.core.files import cache_folder, replacing
 
 if TYPE_CHECKING:
     from edgewright.learning.training import Curve
@@ -33,8 +33,7 @@ def use_compilation_cache() -> None:
     where = os.environ.get("EDGEWRIGHT_JAX_CACHE")
     if where == "off" or getattr(jax.config, "jax_compilation_cache_dir", None):
         return
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = where or str(home / "edgewright" / "jax")
+    folder = where or str(cache_folder() / "jax")
     jax.config.update("jax_compilation_cache_dir", folder)  # type: ignore[no-untyped-call]
 
 

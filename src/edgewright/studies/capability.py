@@ -13,7 +13,10 @@ from edgewright.core.errors import InputError
 from edgewright.core.registry import load
 from edgewright.studies.contract import Capability, Cell, Metric, Result, ScenarioSource
 
-CAPABILITIES = {"scaling": "edgewright.scaling.evaluation:STUDY"}
+CAPABILITIES = {
+    "scaling": "edgewright.scaling.evaluation:STUDY",
+    "backhaul": "edgewright.backhaul.evaluation:STUDY",
+}
 
 
 def open_capability(reference: str, folder: Path) -> Capability:

@@ -8,3 +8,6 @@ SOLVERS = {
     "enumeration": "edgewright.backhaul.solvers.enumeration:enumeration",
     "search": "edgewright.backhaul.solvers.search:search",
 }
+
+LEARNED = {"ppo": "edgewright.backhaul.solvers.ppo:load_ppo"}
+"""Solvers that need a trained policy: each takes its file and returns a solver."""
