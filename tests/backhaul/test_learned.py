@@ -146,7 +146,9 @@ def test_twin_and_solver_see_the_same(network: Network, features: Features) -> N
         problem = Problem(network, np.array(matrix.demand_mbps), broken=frozenset({3}))
         demand = problem.demand_mbps.astype(np.float32)
         choice = np.random.default_rng(matrix.id).integers(np.diff(network.arrays.flow_start)) * (demand > 0)
-        params = BackhaulParams(*jax.tree.map(jnp.asarray, (options, demand, np.array([1.0, 0.0], np.float32))))
+        params = BackhaulParams(
+            *jax.tree.map(jnp.asarray, (options, demand, np.array([1.0, 0.0], np.float32), options.capacity_mbps))
+        )
         state, theirs = reset(jax.random.key(0), params)
         for flow in problem.active:
             action = jnp.array([choice[flow] * choice.size + flow])

@@ -244,7 +244,7 @@ def backhaul_twin(
     if reward not in ("reference", "gain"):
         raise InputError("reward", reward, "reference or gain")
     flows, options, hops, links = size_of(networks)
-    size = (flows, options, _rounded(hops, 4), _rounded(links, 32))  # networks that differ little share a compilation
+    size = (flows, options, _rounded(hops, 5), _rounded(links, 80))  # networks that differ little share a compilation
     spec = TwinSpec(
         name="backhaul",
         agents=("planner",),
