@@ -7,6 +7,7 @@ Source of the configurations: NANCY D4.2, 4.2.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -122,6 +123,34 @@ def _trained(
     broken = MOST_BROKEN if trained == "broken" else 0
     load = Load(case.active, case.demand_mbps, broken)
     return load_ppo(kept_policy(network, steps=training_steps, objective=case.aim, load=load, task=task))
+
+
+def study_files() -> dict[str, Path]:
+    """What `edgewright backhaul evaluate` runs, by name."""
+    folder = Path(str(files("edgewright.backhaul"))) / "evaluations"
+    names = ("heuristics", "brute-force", "training", "broken-links", "untrained")
+    return {name: folder / f"{name}.yaml" for name in names}
+
+
+def compare(folder: Path) -> list[dict[str, Any]]:
+    """Subset-sum and search against ppo in a study's results: points more carried, points of the objective, and how
+    many times the CPU of an allocation ppo takes; means over networks, one row per configuration.
+    """
+    from pyarrow import parquet
+
+    columns = parquet.read_table(folder / "results.parquet").to_pydict()
+    cells: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    shown = zip(*(columns[name] for name in ("efficiency_percent", "value_percent", "cpu_ms")), strict=True)
+    for method, scenario, row in zip(columns["method"], columns["scenario"], shown, strict=True):
+        cells.setdefault((method, scenario), []).append(row)
+    means = {key: np.nanmean(rows, axis=0) for key, rows in cells.items()}
+    found = []
+    for (method, scenario), ours in means.items():
+        if method in ("subset-sum", "search") and (theirs := means.get(("ppo", scenario))) is not None:
+            carried, value = (ours - theirs)[:2].tolist()
+            told = {"carried": carried, "value": value, "cpu": float(theirs[2] / ours[2])}
+            found.append({"scenario": scenario, "method": method, **told})
+    return found
 
 
 class BackhaulStudy:

@@ -20,6 +20,7 @@ MEASURES = {
     "jain_percent": "Jain's index, %",
     "cpu_ms": "CPU of an allocation, ms",
 }
+USUAL_STEPS = 300  # of an allocation
 AXES = {"nodes": "nodes", "broken": "broken links", "active": "probability that a flow asks"}
 
 
@@ -51,9 +52,11 @@ def over_configurations(cells: Sequence[Cell], folder: Path) -> list[Path]:
     """Efficiency, Jain's index and CPU of every method over whatever the configurations differ in: means over networks
     with 95 % intervals, as in D4.2, Figures 17 to 23.
     """
+    if any(_fact(cell, "steps") for cell in cells):
+        return [_training(cells, folder / "training.png")]
     from matplotlib.figure import Figure
 
-    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
         groups.setdefault(_panel(cell), []).append(cell)
     x = next(
@@ -84,17 +87,46 @@ def over_configurations(cells: Sequence[Cell], folder: Path) -> list[Path]:
     return written
 
 
+def _training(cells: Sequence[Cell], path: Path) -> Path:
+    """Steps of an allocation, and of the training that came before; a line for each load, and the search's, dashed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    loads = sorted({_fact(cell, "active") for cell in cells})
+    for load, colour, marker in zip(loads, COLOURS, MARKERS, strict=False):
+        of_load = [cell for cell in cells if _fact(cell, "active") == load]
+        trained = [c for c in of_load if c.method != "search" and _fact(c, "steps") in (0, USUAL_STEPS)]
+        stepped = [c for c in of_load if _fact(c, "steps")]
+        _line(left, stepped, "steps", "efficiency_percent", colour, marker, f"{load:g}")
+        _line(right, trained, "training_steps", "efficiency_percent", colour, marker, "")
+        best = np.mean([cell.metrics["efficiency_percent"] for cell in of_load if cell.method == "search"])
+        for panel in (left, right):
+            panel.axhline(best, color=colour, linestyle="--", linewidth=1)
+    left.set(xscale="log", xlabel="steps of an allocation", ylabel=MEASURES["efficiency_percent"])
+    right.set(xscale="log", xlabel="steps of the training")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, title=AXES["active"] + "; dashed: the search")
+    with replacing(path) as new:
+        figure.savefig(new, dpi=130, metadata={"Software": None})
+    return path
+
+
 def _lines(panel: Any, cells: Sequence[Cell], x: str, metric: str) -> None:
-    by_method: dict[str, dict[float, list[float]]] = {}
+    methods = list(dict.fromkeys(cell.method for cell in cells))
+    for name, colour, marker in zip(methods, COLOURS * 2, MARKERS * 2, strict=False):
+        _line(panel, [cell for cell in cells if cell.method == name], x, metric, colour, marker, name)
+
+
+def _line(panel: Any, cells: Sequence[Cell], x: str, metric: str, colour: str, marker: str, name: str) -> None:
+    """Means over networks with their 95 % intervals."""
+    points: dict[float, list[float]] = {}
     for cell in cells:
-        by_method.setdefault(cell.method, {}).setdefault(_fact(cell, x), []).append(cell.metrics[metric])
-    for (name, points), colour, marker in zip(by_method.items(), COLOURS * 2, MARKERS * 2, strict=False):
-        at = sorted(points)
-        found = [mean(np.array(points[one])) for one in at]
-        spread = [interval(np.array(points[one]), mean) for one in at]
-        low = [value - one.low for value, one in zip(found, spread, strict=True)]
-        high = [one.high - value for value, one in zip(found, spread, strict=True)]
-        panel.errorbar(at, found, np.nan_to_num([low, high]), color=colour, marker=marker, markersize=4, label=name)
+        points.setdefault(_fact(cell, x), []).append(cell.metrics[metric])
+    at = sorted(points)
+    found = [interval(np.array(points[one]), mean) for one in at]
+    spread = np.nan_to_num([[one.value - one.low for one in found], [one.high - one.value for one in found]])
+    values = [np.mean(points[one]) for one in at]
+    panel.errorbar(at, values, spread, color=colour, marker=marker, markersize=4, label=name or None)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
 

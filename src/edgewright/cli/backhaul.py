@@ -247,6 +247,50 @@ def train(
     typer.echo(f"run it: edgewright backhaul solve NETWORK --solver ppo --policy {path}")
 
 
+@app.command()
+def evaluate(
+    only: Annotated[list[str] | None, typer.Option(help="Some of the studies, by name.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Networks of each configuration, from seeds 0, 1, ...")] = 10,
+    matrices: Annotated[int, typer.Option(min=1, help="Traffic matrices of each network.")] = 250,
+    out: Annotated[Path, typer.Option(help="Folder of the results; a stopped run goes on there.")] = Path(
+        "results/backhaul-evaluation"
+    ),
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Random, greedy, PPO, search and brute force as in D4.2, Figures 17 to 23: tables with intervals and figures."""
+    import yaml
+
+    from edgewright.backhaul.evaluation import compare, study_files
+    from edgewright.cli.study import run_and_show
+
+    files = study_files()
+    if unknown := set(only or ()) - set(files):
+        raise InputError("--only", sorted(unknown), f"of {list(files)}")
+    told, failed = {}, False
+    for name in only or files:
+        study = yaml.safe_load(files[name].read_text(encoding="utf-8"))
+        study |= {"seeds": seeds, "quick": seeds < 10}
+        study["scenarios"] = [scenario | {"matrices": matrices} for scenario in study["scenarios"]]
+        folder = out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        file = out / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+        result = run_and_show(file, folder, jobs, as_json)
+        failed |= bool(result.failures)
+        told[name] = compare(result.folder)
+    (out / "comparison.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    if not as_json:
+        for name, rows in told.items():
+            for row in rows:
+                typer.echo(
+                    "{study}, {scenario}: {method} carries {carried:+.2f} points more than ppo, objective {value:+.2f}, "
+                    "for 1/{cpu:.0f} of its CPU".format(study=name, **row)
+                )
+    if failed:
+        raise typer.Exit(1)
+
+
 def _range(text: str) -> tuple[int, int]:
     low, _, high = text.partition("-")
     if not (low.isdigit() and high.isdigit()):
