@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_rates import problems
 from typer.testing import CliRunner
 
-from edgewright.backhaul.compiled import evaluate, flows_of, room
+from edgewright.backhaul.compiled import aim_of, evaluate, flows_of, room
 from edgewright.backhaul.generate import Recipe, generate, traffic
 from edgewright.backhaul.model import Network, Objective, Problem, check, measures, read_network
 from edgewright.backhaul.observation import Allocation, Features, observe, options_of, size_of
@@ -156,7 +156,7 @@ def test_twin_and_solver_see_the_same(network: Network, features: Features) -> N
 
         flows = flows_of(problem)
         paths = flows.first + choice[problem.active]
-        value = evaluate(paths, flows, flows.demand.sum(), 1.0)
+        value = evaluate(paths, flows, flows.demand.sum(), aim_of(problem))
         left, fair = np.zeros((2, *options.exists.shape), np.float32)
         room(paths, flows, problem.active, left, fair)
         rates = max_min_rates(problem, choice).astype(np.float32)
@@ -247,7 +247,7 @@ def test_a_network_of_another_size_is_refused(policy: Path, network: Network, tm
 def test_card_tells_what_it_was_trained_on(policy: Path, network: Network) -> None:
     notes = load_network(policy).card.scenario
     assert (notes["flows"], notes["paths"], notes["reward"]) == (9, 4, "gain")
-    assert notes["objective"] == {"kind": "weighted", "gamma": 0.5}
+    assert notes["objective"] == {"kind": "weighted", "gamma": 0.5, "alpha": 1.0}
     assert notes["networks"] == [{"name": network.name, "nodes": 12}, {"name": "n10-k1-s4", "nodes": 10}]
 
 

@@ -17,6 +17,7 @@ from edgewright.backhaul.model import LEAST_SHARE, Problem
 from edgewright.core.contracts import BoolArray, FloatArray, IntArray
 
 BETTER = 1e-12  # of the objective, before it counts as better
+PATIENCE = 10  # times all moves of one flow without a gain, before a search starts anew
 
 
 class Flows(NamedTuple):
@@ -251,8 +252,10 @@ def improve(best: IntArray, flows: Flows, aim: Aim, evaluations: int, state: Int
     offered = flows.demand.sum()
     movable = np.flatnonzero(flows.options > 1)
     now = best.copy()
-    value = best_value = evaluate(now, flows, offered, aim)
-    used = 1
+    base = best.copy()  # the best since the last start
+    value = base_value = best_value = evaluate(now, flows, offered, aim)
+    used = gained = 1
+    patience = PATIENCE * int((flows.options - 1).sum())
     held = np.empty(now.size, dtype=np.bool_)
     use_held = aim.efficiency == 1.0 and aim.alpha == 0.0  # else it may gain where a flow that has all it asks moves
     if use_held:
@@ -279,13 +282,22 @@ def improve(best: IntArray, flows: Flows, aim: Aim, evaluations: int, state: Int
                     find_held(now, flows, held)
                 used += 1  # for all objectives, so that they search equally far
                 idle = 0
-        if value > best_value + BETTER:
-            best_value = value
-            best[:] = now
-        elif value < best_value - BETTER:
-            now[:] = best
-        awake[:] = False
-        kick(now, movable, flows, awake, mark)
+        if value > base_value + BETTER:
+            base_value, gained = value, used
+            base[:] = now
+        elif value < base_value - BETTER:
+            now[:] = base
+        if base_value > best_value + BETTER:
+            best_value = base_value
+            best[:] = base
+        if used - gained > patience:  # nothing more to find from here: start anew
+            for flow in movable:
+                now[flow] = flows.first[flow] + np.random.randint(flows.options[flow])
+            awake[:] = True
+            base_value, gained = -1.0, used
+        else:
+            awake[:] = False
+            kick(now, movable, flows, awake, mark)
         value = evaluate(now, flows, offered, aim)
         if use_held:
             find_held(now, flows, held)

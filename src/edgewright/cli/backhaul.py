@@ -284,8 +284,8 @@ def evaluate(
         for name, rows in told.items():
             for row in rows:
                 typer.echo(
-                    "{study}, {scenario}: {method} carries {carried:+.2f} points more than ppo, objective {value:+.2f}, "
-                    "for 1/{cpu:.0f} of its CPU".format(study=name, **row)
+                    "{study}, {scenario}: {method} carries {carried:+.2f} points more than ppo, objective {value:+.2f} "
+                    "points, for 1/{cpu:.0f} of its CPU".format(study=name, **row)
                 )
     if failed:
         raise typer.Exit(1)
