@@ -51,6 +51,14 @@ def test_nothing_changes_where_nothing_is_gained() -> None:
     assert len(plans) == 1 or plans[-1].value > plans[0].value
 
 
+def test_the_step_that_gains_nothing_is_counted() -> None:
+    problem, running = broken(0)
+    plans = replan(problem, running)
+    up_to_it = replan(problem, running, moves=len(plans) - 1)
+    assert [plan.value for plan in up_to_it] == [plan.value for plan in plans]
+    assert plans[-1].evaluations > up_to_it[-1].evaluations
+
+
 def test_a_flow_without_a_path_gets_one_for_nothing() -> None:
     problem, running = broken(1)
     running = running.copy()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from edgewright.backhaul.generate import Recipe, generate, traffic
 from edgewright.backhaul.model import Network, Problem
-from edgewright.backhaul.simulation import PLANNERS, Course, simulate, summarise
+from edgewright.backhaul.simulation import PLANNERS, Course, events, simulate, summarise
 from edgewright.backhaul.solvers.search import search
 from edgewright.cli import app
 from edgewright.core.errors import InputError
@@ -82,13 +82,34 @@ def test_means_are_over_time(network: Network) -> None:
         {"interval_s": math.inf},
         {"repair_s": -1},
         {"delay_s": 10},
-        {"seconds": 1e9},
         {"failure_s": math.nan},
     ],
 )
 def test_wrong_courses_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Course(**wrong)
+
+
+@pytest.mark.parametrize("course", [Course(1e9), Course(1e6, failure_s=30, repair_s=30)], ids=["matrices", "links"])
+def test_too_many_events_are_refused(network: Network, course: Course) -> None:
+    with pytest.raises(InputError, match="seconds"):
+        events(network, network.matrices, course, seed=0)
+
+
+def test_what_a_planner_loads_is_no_plans_cpu(network: Network) -> None:
+    loading = [1.0]
+
+    def planner(problem: Problem, running: np.ndarray) -> tuple[np.ndarray, float]:
+        return running, loading.pop() if loading else 0.0
+
+    assert sum(moment.cpu_s for moment in simulate(network, planner, COURSE)) == 0.0
+
+
+def test_without_plans_there_is_no_mean_of_them(network: Network) -> None:
+    told = summarise(simulate(network, PLANNERS["search"], Course(seconds=0.05)))
+    assert told.plans == 0
+    assert math.isnan(told.moved_per_plan)
+    assert math.isnan(told.cpu_ms_per_plan)
 
 
 def test_a_network_without_traffic_is_refused(network: Network) -> None:
@@ -107,4 +128,11 @@ def test_on_the_command_line(network: Network, tmp_path: Path) -> None:
     assert planners["search"]["efficiency"]["mean"] > planners["stay"]["efficiency"]["mean"]
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "worst efficiency" in CliRunner().invoke(app, [*arguments, "--planner", "stay"]).output
-    assert CliRunner().invoke(app, [*arguments, "--planner", "nobody"]).exception is not None
+    unplanned = [*arguments, "--planner", "search", "--seconds", "0.05"]
+    told = CliRunner().invoke(app, [*unplanned, "--json"])
+    assert json.loads(told.stdout)["planners"]["search"]["cpu_ms_per_plan"] == {"mean": None, "low": None, "high": None}
+    assert "nan" not in CliRunner().invoke(app, unplanned).output
+    (tmp_path / "folder.png").mkdir()
+    for wrong in (["--planner", "nobody"], ["--figure", str(tmp_path / "folder.png")]):
+        refused = CliRunner().invoke(app, [*arguments, *wrong])
+        assert (refused.exit_code, wrong[0] in refused.output) == (2, True)

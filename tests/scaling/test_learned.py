@@ -16,7 +16,7 @@ import pytest
 from edgewright.core.errors import InputError
 from edgewright.scaling.evaluation import measure, rollout
 from edgewright.scaling.events import SimulatedSlice
-from edgewright.scaling.model import Scenario, read_scenario
+from edgewright.scaling.model import Action, Scenario, read_scenario
 from edgewright.scaling.policies import make_policy
 from edgewright.scaling.policies.learned import SHIPPED, shipped
 from edgewright.scaling.tuning import folder
@@ -106,6 +106,23 @@ def test_training_exports_a_policy_that_runs(
     path = export_policy(trained, tmp_path / "policy", kind)  # type: ignore[arg-type]
     two = scenario(60, 30, duration_s=20)
     assert rollout(two, str(path), 0).limit_cpu.shape == (20, 2)
+
+
+@pytest.mark.parametrize("policy", ["dqn", "ppo"])
+def test_compiled_decides_as_numpy(policy: str, scenario: Callable[..., Scenario]) -> None:
+    """A mask that allows everything takes numpy's way; a rate at the edge of the model's grid may round either way."""
+    three = scenario(90, 40, 3, duration_s=30)
+    learned, simulated = make_policy(policy, three), SimulatedSlice(three, 6)
+    everything = np.ones((3, 21), bool)
+    compiled = plain = None
+    for limits in np.random.default_rng(0).uniform(0.05, 1.0, (40, 3)):
+        simulated.apply(Action(limits))
+        seen = simulated.run()
+        fast, compiled, reasons = learned.decide(seen, None, compiled)
+        slow, plain, expected = learned.decide(seen, everything, plain)
+        assert fast.cpu == pytest.approx(slow.cpu, rel=1e-4)
+        assert reasons == expected
+        assert np.allclose(compiled[1], plain[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("policy", SHIPPED)

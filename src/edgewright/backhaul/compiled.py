@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from edgewright.backhaul.model import Problem
+from edgewright.backhaul.model import LEAST_SHARE, Problem
 from edgewright.core.contracts import BoolArray, FloatArray, IntArray
 
 BETTER = 1e-12  # of the objective, before it counts as better
@@ -34,6 +34,17 @@ class Flows(NamedTuple):
     crossing: IntArray  # [L] zeros between two calls of `fill`
     touched: IntArray  # [L]
     waiting: IntArray  # [A]
+
+
+class Aim(NamedTuple):
+    """An objective as compiled code sees it."""
+
+    efficiency: float  # its weight; Jain's index has the rest
+    alpha: float
+
+
+def aim_of(problem: Problem) -> Aim:
+    return Aim(problem.objective.weights[0], problem.objective.exponent)
 
 
 def flows_of(problem: Problem) -> Flows:
@@ -119,35 +130,38 @@ def fill(paths: IntArray, flows: Flows) -> None:
                 w += 1
 
 
-@njit(cache=True, nogil=True)
-def objective(rates: FloatArray, offered: float, efficiency_weight: float) -> float:
-    """The weighted sum of efficiency and Jain's index, 0..1; 1 where nobody asks."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def evaluate(paths: IntArray, flows: Flows, offered: float, aim: Aim) -> float:
+    """`Objective.value` on these paths, 0..1; 1 where nobody asks."""
+    fill(paths, flows)
+    rates = flows.rates
     if rates.size == 0:
         return 1.0
+    if aim.alpha > 0.0:
+        mean, exponent = 0.0, 1.0 - aim.alpha
+        for i in range(rates.size):
+            share = max(rates[i] / flows.demand[i], LEAST_SHARE)
+            mean += flows.demand[i] * (np.log(share) if exponent == 0.0 else share**exponent)
+        mean /= offered
+        return np.exp(mean) if exponent == 0.0 else mean ** (1.0 / exponent)  # type: ignore[no-any-return]
     total = squares = 0.0
     for rate in rates:
         total += rate
         squares += rate * rate
     jain = total * total / (rates.size * squares) if squares > 0.0 else 0.0
-    return efficiency_weight * total / offered + (1.0 - efficiency_weight) * jain
+    return aim.efficiency * total / offered + (1.0 - aim.efficiency) * jain
 
 
 @njit(cache=True, nogil=True)
-def evaluate(paths: IntArray, flows: Flows, offered: float, efficiency_weight: float) -> float:
-    fill(paths, flows)
-    return objective(flows.rates, offered, efficiency_weight)
-
-
-@njit(cache=True, nogil=True)
-def greedy(flows: Flows, efficiency_weight: float) -> tuple[IntArray, int]:
-    """-> paths int[A], evaluations"""
-    size = flows.demand.size
-    placed, demand = np.empty(size, dtype=np.int64), np.empty(size)  # of the flows placed so far, by falling demand
-    paths = np.empty(size, dtype=np.int64)
-    evaluations, offered = 0, 0.0
-    for k in range(size):
-        flow = flows.order[size - 1 - k]
-        demand[k] = flows.demand[flow]
+def greedy_some(paths: IntArray, placed: int, flows: Flows, aim: Aim, most: int) -> tuple[int, int]:
+    """Place flows by falling demand, after the first `placed` of them, in `paths` int[A], until `most` evaluations are
+    used -> flows placed by now, evaluations
+    """
+    falling = flows.order[::-1]
+    taken, demand = paths[falling], flows.demand[falling]
+    evaluations, offered = 0, demand[:placed].sum()
+    while placed < falling.size and evaluations < most:
+        flow, k = falling[placed], placed
         offered += demand[k]
         part = Flows(
             demand[: k + 1],
@@ -165,24 +179,25 @@ def greedy(flows: Flows, efficiency_weight: float) -> tuple[IntArray, int]:
         )
         best, chosen = -1.0, flows.first[flow]
         for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
-            placed[k] = path
-            value = evaluate(placed[: k + 1], part, offered, efficiency_weight)
+            taken[k] = path
+            value = evaluate(taken[: k + 1], part, offered, aim)
             evaluations += 1
             if value > best + BETTER:
                 best, chosen = value, path
-        placed[k] = paths[flow] = chosen
-    return paths, evaluations
+        taken[k] = paths[flow] = chosen
+        placed += 1
+    return placed, evaluations
 
 
 @njit(cache=True, nogil=True)
 def enumerate_some(
-    now: IntArray, best: IntArray, best_value: float, flows: Flows, efficiency_weight: float, most: int
+    now: IntArray, best: IntArray, best_value: float, flows: Flows, aim: Aim, most: int
 ) -> tuple[float, int, bool]:
     """From the combination `now` on, in place -> best value, combinations tried, whether these were the last."""
     offered = flows.demand.sum()
     tried = 0
     while tried < most:
-        value = evaluate(now, flows, offered, efficiency_weight)
+        value = evaluate(now, flows, offered, aim)
         tried += 1
         if value > best_value:
             best_value = value
@@ -200,7 +215,7 @@ def enumerate_some(
 
 
 @njit(cache=True, nogil=True)
-def improve(best: IntArray, flows: Flows, efficiency_weight: float, evaluations: int, state: IntArray) -> int:
+def improve(best: IntArray, flows: Flows, aim: Aim, evaluations: int, state: IntArray) -> int:
     """Improve `best` int[A] in place -> evaluations used, negative where there is nothing more to gain.
 
     `state` int[1]: the seed of this batch, replaced by the next one's.
@@ -209,10 +224,12 @@ def improve(best: IntArray, flows: Flows, efficiency_weight: float, evaluations:
     offered = flows.demand.sum()
     movable = np.flatnonzero(flows.options > 1)
     now = best.copy()
-    value = best_value = evaluate(now, flows, offered, efficiency_weight)
+    value = best_value = evaluate(now, flows, offered, aim)
     used = 1
     held = np.empty(now.size, dtype=np.bool_)
-    find_held(now, flows, held)
+    use_held = aim.efficiency == 1.0 and aim.alpha == 0.0  # else it may gain where a flow that has all it asks moves
+    if use_held:
+        find_held(now, flows, held)
     awake, mark = np.ones(now.size, dtype=np.bool_), np.zeros(flows.capacity.size, dtype=np.bool_)
     while used < evaluations and movable.size > 0 and best_value < 1.0 - BETTER:
         np.random.shuffle(movable)
@@ -224,15 +241,16 @@ def improve(best: IntArray, flows: Flows, efficiency_weight: float, evaluations:
             if not awake[flow]:
                 continue
             awake[flow] = False
-            if efficiency_weight == 1.0 and not held[flow]:
+            if use_held and not held[flow]:
                 continue  # it has all it asks and is in nobody's way
-            chosen, value, tried = best_path(now, flow, value, flows, offered, efficiency_weight)
+            chosen, value, tried = best_path(now, flow, value, flows, offered, aim)
             used += tried
             if chosen != now[flow]:
                 move(now, flow, chosen, flows, awake, mark)
-                fill(now, flows)
-                find_held(now, flows, held)
-                used += 1
+                if use_held:
+                    fill(now, flows)
+                    find_held(now, flows, held)
+                used += 1  # for all objectives, so that they search equally far
                 idle = 0
         if value > best_value + BETTER:
             best_value = value
@@ -241,24 +259,23 @@ def improve(best: IntArray, flows: Flows, efficiency_weight: float, evaluations:
             now[:] = best
         awake[:] = False
         kick(now, movable, flows, awake, mark)
-        value = evaluate(now, flows, offered, efficiency_weight)
-        find_held(now, flows, held)
+        value = evaluate(now, flows, offered, aim)
+        if use_held:
+            find_held(now, flows, held)
         used += 1
     state[0] = np.random.randint(2**31 - 1)
     return used if movable.size > 0 and best_value < 1.0 - BETTER else -used
 
 
 @njit(cache=True, nogil=True)
-def best_path(
-    now: IntArray, flow: int, value: float, flows: Flows, offered: float, efficiency_weight: float
-) -> tuple[int, float, int]:
+def best_path(now: IntArray, flow: int, value: float, flows: Flows, offered: float, aim: Aim) -> tuple[int, float, int]:
     """The path on which a flow lifts the objective most above `value`, else its own; the value then, evaluations."""
     old = chosen = now[flow]
     tried = 0
     for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
         if path != old:
             now[flow] = path
-            reached = evaluate(now, flows, offered, efficiency_weight)
+            reached = evaluate(now, flows, offered, aim)
             tried += 1
             if reached > value + BETTER:
                 value, chosen = reached, path
@@ -319,21 +336,19 @@ def other_path(now: IntArray, flow: int, flows: Flows) -> int:
 
 
 @njit(cache=True, nogil=True)
-def replan_step(
-    now: IntArray, running: IntArray, flows: Flows, efficiency_weight: float, may_change: bool
-) -> tuple[bool, int]:
+def replan_step(now: IntArray, running: IntArray, flows: Flows, aim: Aim, may_change: bool) -> tuple[bool, int]:
     """Make the single move that gains most, in place -> whether one gains, evaluations.
 
     `running` int[A]: paths in force, -1 for a flow that has none yet and may take any. Without `may_change` only flows
     that have left their running path may move.
     """
     offered = flows.demand.sum()
-    value = evaluate(now, flows, offered, efficiency_weight)
+    value = evaluate(now, flows, offered, aim)
     used, mover, target = 1, -1, -1
     for flow in range(now.size):
         if now[flow] == running[flow] and not may_change:
             continue
-        path, value, tried = best_path(now, flow, value, flows, offered, efficiency_weight)
+        path, value, tried = best_path(now, flow, value, flows, offered, aim)
         used += tried
         if path != now[flow]:
             mover, target = flow, path

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgewright.backhaul.simulation import Moment
+from edgewright.core.files import replacing
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
 
@@ -29,5 +30,6 @@ def over_time(runs: Mapping[str, list[Moment]], path: Path) -> Path:
         panel.grid(alpha=0.25)
         panel.margins(x=0)
         panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    with replacing(path) as new:
+        figure.savefig(new, dpi=150, metadata={"Software": None})
     return path

@@ -27,6 +27,8 @@ Band = Literal["sub6", "mmwave"]
 Node = Annotated[int, Field(ge=0)]
 NO_PATH = -1
 TOLERANCE_MBPS = 1e-6
+MOST_ALPHA = 16
+LEAST_SHARE = 1e-6  # of alpha-fairness
 
 
 class Link(Part):
@@ -149,27 +151,50 @@ class Objective:
 
     `weighted`: ((1 + gamma) efficiency + (1 - gamma) jain) / 2, gamma in [-1, 1] (D4.2, eq. 3, halved so that it
     lies in 0..1). Jain's index alone is degenerate: it is perfect where everyone starves alike.
+
+    `alpha`: alpha-fairness (Mo and Walrand 2000) of the shares s = rate / demand, weighted by demand and as a mean, so
+    that it lies in 0..1: (sum w s^(1 - alpha))^(1 / (1 - alpha)). 0 is efficiency, 1 proportional fairness (geometric
+    mean), 2 the harmonic mean; the larger, the more the worst served count. Nothing counts as a millionth.
     """
 
-    kind: Literal["efficiency", "jain", "weighted"] = "efficiency"
+    kind: Literal["efficiency", "jain", "weighted", "alpha"] = "efficiency"
     gamma: float = 0.0
+    alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("efficiency", "jain", "weighted"):
-            raise InputError("objective", self.kind, "efficiency, jain or weighted")
+        if self.kind not in ("efficiency", "jain", "weighted", "alpha"):
+            raise InputError("objective", self.kind, "efficiency, jain, weighted or alpha")
         if not -1 <= self.gamma <= 1:
             raise InputError("gamma", self.gamma, "-1 .. 1")
+        if not 0 <= self.alpha <= MOST_ALPHA:
+            raise InputError("alpha", self.alpha, f"0 .. {MOST_ALPHA}")
 
     @property
     def weights(self) -> tuple[float, float]:
-        """Of efficiency and of Jain's index; they sum to 1."""
-        gamma = {"efficiency": 1.0, "jain": -1.0, "weighted": self.gamma}[self.kind]
+        """Of the (alpha-fair) efficiency and of Jain's index; they sum to 1."""
+        gamma = {"jain": -1.0, "weighted": self.gamma}.get(self.kind, 1.0)
         return (1 + gamma) / 2, (1 - gamma) / 2
 
+    @property
+    def exponent(self) -> float:
+        """alpha, 0 for the other kinds."""
+        return self.alpha if self.kind == "alpha" else 0.0
+
     def of(self, efficiency: float, jain: float) -> float:
-        """0..1"""
+        """0..1; for `alpha` what it cannot exceed."""
         w, v = self.weights
         return w * efficiency + v * jain
+
+    def value(self, demand_mbps: FloatArray, rates_mbps: FloatArray) -> float:
+        """0..1; float[F] each."""
+        active = demand_mbps > 0
+        if self.exponent == 0.0 or not active.any():
+            return self.of(*measures(demand_mbps, rates_mbps))
+        demand = demand_mbps[active]
+        shares = np.maximum(rates_mbps[active] / demand, LEAST_SHARE)
+        if self.alpha == 1.0:
+            return float(np.exp(np.average(np.log(shares), weights=demand)))
+        return float(np.average(shares ** (1 - self.alpha), weights=demand) ** (1 / (1 - self.alpha)))
 
 
 @dataclass(frozen=True)
@@ -278,6 +303,9 @@ def check(problem: Problem, solution: Solution) -> list[Violation]:
             found.append(Violation(f"rates_mbps.{flow}", float(rates[flow]), "its max-min fair share"))
     told = zip(("efficiency", "jain"), measures(demand, rates), (solution.efficiency, solution.jain), strict=True)
     found += [Violation(name, given, f"{true:g}") for name, true, given in told if abs(true - given) > 1e-9]
+    value = problem.objective.value(demand, rates)
+    if abs(value - solution.value) > 1e-9:
+        found.append(Violation("value", solution.value, f"{value:g}"))
     if solution.bound is not None and solution.value > solution.bound + 1e-9:
         found.append(Violation("value", solution.value, f"at most its bound, {solution.bound:g}"))
     return found

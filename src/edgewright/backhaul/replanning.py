@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
-from edgewright.backhaul.compiled import flows_of, replan_step
+from edgewright.backhaul.compiled import aim_of, flows_of, replan_step
 from edgewright.backhaul.model import NO_PATH, Problem, Solution
 from edgewright.backhaul.solvers.solution import solved
 from edgewright.core.contracts import IntArray
@@ -18,7 +19,8 @@ def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> 
 
     running int[F]: the path of each flow that is in force, NO_PATH where it has none; such a flow takes any path, which
     is not counted. `moves`: at most so many flows change (default: all). Each step makes the one move that gains most;
-    the list ends where none gains.
+    the list ends where none gains. Evaluations and CPU count from the beginning, the last item's include
+    the step that gained nothing.
     """
     running = np.asarray(running, dtype=np.int64)
     counts = np.diff(problem.network.arrays.flow_start)
@@ -27,7 +29,7 @@ def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> 
     if moves is not None and moves < 0:
         raise InputError("moves", moves, ">= 0")
     began = time.process_time()
-    flows, weight = flows_of(problem), problem.objective.weights[0]
+    flows, aim = flows_of(problem), aim_of(problem)
     in_force = running[problem.active]
     before = np.where(in_force == NO_PATH, NO_PATH, flows.first + in_force)
     now = np.where(in_force == NO_PATH, flows.first, before)
@@ -38,9 +40,11 @@ def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> 
         moved = True
         while moved:
             changed = int(((before != NO_PATH) & (now != before)).sum())
-            moved, tried = replan_step(now, before, flows, weight, changed < allowed)
+            moved, tried = replan_step(now, before, flows, aim, changed < allowed)
             evaluations += tried
         found.append(solved(problem, now, flows, evaluations=evaluations, began=began))
         if len(found) > 1 and found[-1].value <= found[-2].value:
-            return found[:-1]
+            fruitless = found.pop()
+            found[-1] = replace(found[-1], evaluations=fruitless.evaluations, cpu_s=fruitless.cpu_s)
+            break
     return found

@@ -9,16 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgewright.cli.options import Json
+from edgewright.cli.options import Json, Seed, check_file
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
-    from edgewright.backhaul.model import Problem, Solution
+    from edgewright.backhaul.model import Objective, Problem, Solution
     from edgewright.backhaul.simulation import Moment
     from edgewright.backhaul.splitting import Split
     from edgewright.studies.statistics import Interval
 
 app = typer.Typer(no_args_is_help=True, help="Paths of flows through an integrated access and backhaul network.")
+
+ObjectiveKind = Annotated[str, typer.Option(help="efficiency, jain, weighted or alpha (fairness).")]
+Gamma = Annotated[
+    float | None, typer.Option(help="Of weighted: 1 is efficiency alone, -1 Jain's index alone. Default: 0.")
+]
+Alpha = Annotated[
+    float | None, typer.Option(help="Of alpha: 0 is efficiency, 1 proportional fairness; the worst served count more.")
+]
 
 
 @app.command("list")
@@ -39,7 +47,7 @@ def generate(
     matrices: Annotated[int, typer.Option(min=0, help="Traffic matrices.")] = 25,
     active: Annotated[float, typer.Option(help="Probability that a flow asks for anything.")] = 0.4,
     demand: Annotated[str, typer.Option(help="Range of what a flow asks for, Mb/s.")] = "500-750",
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Draw a network with candidate paths and traffic matrices, as NANCY D4.2 does."""
     from edgewright.backhaul.generate import Recipe, traffic
@@ -49,8 +57,7 @@ def generate(
     low, _, high = demand.partition("-")
     if not (low.isdigit() and high.isdigit()):
         raise InputError("--demand", demand, "LOWEST-HIGHEST, whole Mb/s")
-    if not out.parent.is_dir():
-        raise InputError("--out", str(out), "a file in a folder that exists")
+    check_file(out, "--out")
     recipe = Recipe(nodes=nodes, donors=donors, paths=paths, heuristic=heuristic)  # type: ignore[arg-type]
     network = draw(recipe, seed=seed)
     drawn = traffic(len(network.flows), matrices, active=active, demand_mbps=(int(low), int(high)), seed=seed + 1)
@@ -65,19 +72,20 @@ def solve(
     file: Annotated[Path, typer.Argument(help="Network file (edgewright.backhaul/1).")],
     solver: Annotated[str, typer.Option(help="See `edgewright backhaul list`.")] = "search",
     matrix: Annotated[str, typer.Option(help="Id of a traffic matrix, or all.")] = "all",
-    objective: Annotated[str, typer.Option(help="efficiency, jain or weighted.")] = "efficiency",
-    gamma: Annotated[float, typer.Option(help="Of weighted: 1 is efficiency alone, -1 Jain's index alone.")] = 0.0,
+    objective: ObjectiveKind = "efficiency",
+    gamma: Gamma = None,
+    alpha: Alpha = None,
     time_limit: Annotated[float | None, typer.Option(min=0, help="Seconds per matrix.")] = None,
     split: Annotated[
         str, typer.Option(help="Let flows split: no, efficiency (carry most) or share (serve the worst best), by LP.")
     ] = "no",
     bound: Annotated[str, typer.Option(help="Prove what is possible: none, lp or milp (slower).")] = "none",
-    seed: int = 0,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Choose a path for every flow with demand, matrix by matrix."""
     from edgewright.backhaul.bounds import value_bound
-    from edgewright.backhaul.model import Objective, Problem, read_network
+    from edgewright.backhaul.model import Problem, read_network
     from edgewright.backhaul.solvers import SOLVERS
     from edgewright.backhaul.splitting import split as split_flows
     from edgewright.core.registry import find
@@ -87,10 +95,9 @@ def solve(
         raise InputError("--bound", bound, "none, lp or milp")
     if split not in ("no", "efficiency", "share"):
         raise InputError("--split", split, "no, efficiency or share")
-    if split != "no" and (solver, objective, bound) != ("search", "efficiency", "none"):
-        raise InputError("--split", split, "no, where --solver, --objective or --bound is given")
-    aim = Objective(objective, gamma)  # type: ignore[arg-type]
-    network = read_network(file)
+    if split != "no" and (solver, objective, bound, seed) != ("search", "efficiency", "none", 0):
+        raise InputError("--split", split, "no, where --solver, --objective, --bound or --seed is given")
+    aim, network = _objective(objective, gamma, alpha), read_network(file)
     chosen = [one for one in network.matrices if matrix in ("all", str(one.id))]
     if matrix != "all" and not chosen:
         raise InputError("--matrix", matrix, f"all, or one of {[one.id for one in network.matrices]}")
@@ -124,8 +131,9 @@ def simulate(
     failure: Annotated[float, typer.Option(help="Mean seconds until a link fails; inf: never.")] = 1800.0,
     repair: Annotated[float, typer.Option(help="Mean seconds until it is repaired.")] = 30.0,
     delay: Annotated[float, typer.Option(help="Seconds from an event until new paths are in force.")] = 0.1,
-    objective: Annotated[str, typer.Option(help="efficiency, jain or weighted.")] = "efficiency",
-    gamma: Annotated[float, typer.Option(help="Of weighted.")] = 0.0,
+    objective: ObjectiveKind = "efficiency",
+    gamma: Gamma = None,
+    alpha: Alpha = None,
     seeds: Annotated[int, typer.Option(min=1, help="Courses of failures, each for every planner.")] = 10,
     figure: Annotated[Path | None, typer.Option(help="Draw the first course here, .png.")] = None,
     as_json: Json = False,
@@ -140,7 +148,7 @@ def simulate(
     from rich.table import Table
 
     from edgewright.backhaul.figures import over_time
-    from edgewright.backhaul.model import Objective, read_network
+    from edgewright.backhaul.model import read_network
     from edgewright.backhaul.simulation import PLANNERS, Course, Summary, summarise
     from edgewright.backhaul.simulation import simulate as run
     from edgewright.studies.statistics import interval as around
@@ -148,9 +156,11 @@ def simulate(
 
     if planner != "all" and planner not in PLANNERS:
         raise InputError("--planner", planner, f"all, or one of {list(PLANNERS)}")
-    if figure is not None and (figure.suffix != ".png" or not figure.parent.is_dir()):
-        raise InputError("--figure", str(figure), "a .png file in a folder that exists")
-    network, aim = read_network(file), Objective(objective, gamma)  # type: ignore[arg-type]
+    if figure is not None:
+        if figure.suffix != ".png":
+            raise InputError("--figure", str(figure), "a .png file")
+        check_file(figure, "--figure")
+    network, aim = read_network(file), _objective(objective, gamma, alpha)
     course = Course(seconds, interval, failure, repair, delay)
     names = list(PLANNERS) if planner == "all" else [planner]
     found: dict[str, list[Summary]] = {name: [] for name in names}
@@ -184,7 +194,23 @@ def simulate(
     Console().print(table, f"means (95 % intervals) over {seeds} courses of {seconds:g} s", sep="\n")
 
 
+def _objective(kind: str, gamma: float | None, alpha: float | None) -> Objective:
+    from edgewright.backhaul.model import Objective
+
+    for name, given, of in (("--gamma", gamma, "weighted"), ("--alpha", alpha, "alpha")):
+        if given is not None and kind != of:
+            raise InputError(name, given, f"nothing, but where --objective is {of}")
+    default = Objective()
+    return Objective(
+        kind,  # type: ignore[arg-type]
+        default.gamma if gamma is None else gamma,
+        default.alpha if alpha is None else alpha,
+    )
+
+
 def _interval(found: Interval) -> str:
+    if math.isnan(found.value):
+        return "-"
     return f"{found.value:.3g}" + ("" if math.isnan(found.low) else f" ({found.low:.3g} .. {found.high:.3g})")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgewright.cli.options import Json
+from edgewright.cli.options import Json, Seed
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def train(
     algorithm: Annotated[str, typer.Option(help="curves, ppo, dqn or sarsa.")] = "curves",
     steps: Annotated[int, typer.Option(min=1, help="Environment steps of each seed; for curves, states.")] = 2_400_000,
     seeds: Annotated[int, typer.Option(min=1, help="Policies trained side by side; the best is exported.")] = 1,
-    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     services: Annotated[int, typer.Option(min=1, help="Services in the training scenarios.")] = 3,
     reward: Annotated[str, typer.Option(help="slo, or reference (the published task).")] = "slo",
     out: Annotated[Path, typer.Option(help="The exported policy, .npz; its card lies beside it.")] = Path("policy.npz"),
@@ -148,7 +148,7 @@ def evaluate(
 def tune(
     policies: Annotated[str, typer.Option(help="Names, with commas.")] = "threshold,hpa,vpa,model,curves,dqn,ppo",
     trials: Annotated[int, typer.Option(min=1, help="Draws of the parameters of each policy.")] = 60,
-    seed: int = 0,
+    seed: Seed = 0,
     jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
@@ -177,7 +177,7 @@ def calibrate(
     service: Annotated[str | None, typer.Option(help="Which service. Default: the first.")] = None,
     seconds: Annotated[int, typer.Option(min=1, help="Length of one live run.")] = 12,
     repetitions: Annotated[int, typer.Option(min=1, help="Live runs of every checked point.")] = 3,
-    seed: int = 0,
+    seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Write the scenario with the fitted behaviour here.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -240,7 +240,7 @@ def live(
     scenario: ScenarioFile = None,
     seconds: Annotated[int, typer.Option(min=1, help="Length of one run.")] = 120,
     repetitions: Annotated[int, typer.Option(min=1, help="Runs of each policy, in alternating order.")] = 3,
-    seed: int = 0,
+    seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/scaling-live"),
     as_json: Json = False,
 ) -> None:
@@ -269,7 +269,7 @@ def memory(
     scenario: ScenarioFile = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs in the twin.")] = 20,
     repetitions: Annotated[int, typer.Option(min=0, help="Runs on this host; 0 for the twin alone.")] = 3,
-    seed: int = 0,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Memory limits that follow the working set against fixed ones: kills and bytes reserved."""

@@ -60,6 +60,7 @@ class NumpyNetwork:
         if network.dueling:
             weight, bias = layers[-1]
             layers[-1] = _without_dueling(weight), _without_dueling(bias)
+        self.layers = layers
         self._perceptron = Perceptron(layers, network.activation)
         if network.lstm:
             gates = 4 * network.lstm
@@ -68,11 +69,11 @@ class NumpyNetwork:
                 self._take("network.lstm.recurrent", (network.lstm, gates)),
                 self._take("network.lstm.bias", (gates,)),
             )
-        self._normaliser: tuple[Floats, Floats] | None = None
+        self.normaliser: tuple[Floats, Floats] | None = None  # mean and scale
         if "normaliser.mean" in arrays:
             shape = (network.observation_size,)
             mean, variance = self._take("normaliser.mean", shape), self._take("normaliser.variance", shape)
-            self._normaliser = (mean, 1.0 / np.sqrt(variance + np.float32(1e-8)))
+            self.normaliser = (mean, 1.0 / np.sqrt(variance + np.float32(1e-8)))
         if isinstance(card.action, BoxAction):
             expected, low, high = card.action.size, card.action.low, card.action.high
             self._half, self._centre = (np.array(value / 2, np.float32) for value in (high - low, high + low))
@@ -105,8 +106,8 @@ class NumpyNetwork:
             x: Floats = memory
         else:
             memory, x = None, observation
-        if self._normaliser is not None:
-            mean, scale = self._normaliser
+        if self.normaliser is not None:
+            mean, scale = self.normaliser
             if self.networks > 1:
                 # One normaliser per agent, whatever the window.
                 mean, scale = (v.reshape(agents, *[1] * (x.ndim - 2), -1) for v in (mean, scale))

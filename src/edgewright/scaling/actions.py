@@ -51,13 +51,8 @@ class ActionMap:
             if self.discrete:
                 return seen.limit_cpu + (raw - 1) * REFERENCE_STEP_CPU
             return seen.limit_cpu + xp.clip(raw[0], -1, 1) * REFERENCE_SPAN_CPU
-        if self.discrete:
-            ratio = (raw % RATIO_LEVELS) / (RATIO_LEVELS - 1) * 2 - 1
-            drain = (raw // RATIO_LEVELS) / (DRAIN_LEVELS - 1)
-        else:
-            ratio, drain = xp.clip(raw[0], -1, 1), (xp.clip(raw[1], -1, 1) + 1) / 2
-        steady = limit_for(xp, rate_hz, seen, MODEL_LATE)
-        return steady * RATIO_SPAN**ratio + drain * DRAIN_HIGH_HZ * queued_cpu_s(xp, rate_hz, seen)
+        ratio, drain = levels(raw) if self.discrete else spans(xp, raw[0], raw[1])
+        return residual(xp, ratio, drain, seen, rate_hz)
 
     def mask(self, xp: Any, seen: Observation) -> Array:
         """Which actions change something and are within range, bool[A, n]."""
@@ -70,6 +65,21 @@ class ActionMap:
         up = (seen.limit_cpu + REFERENCE_STEP_CPU <= seen.max_cpu + 1e-6) & (left >= REFERENCE_STEP_CPU - 1e-6)
         down = seen.limit_cpu - REFERENCE_STEP_CPU >= seen.min_cpu - 1e-6
         return xp.stack([down, xp.ones_like(up), up], axis=-1)
+
+
+def levels(raw: Array) -> tuple[Array, Array]:
+    """int -> ratio in [-1, 1] and drain in [0, 1] of a residual action."""
+    return (raw % RATIO_LEVELS) / (RATIO_LEVELS - 1) * 2 - 1, (raw // RATIO_LEVELS) / (DRAIN_LEVELS - 1)
+
+
+def spans(xp: Any, first: Array, second: Array) -> tuple[Array, Array]:
+    """Two numbers of [-1, 1] -> ratio and drain."""
+    return xp.clip(first, -1, 1), (xp.clip(second, -1, 1) + 1) / 2
+
+
+def residual(xp: Any, ratio: Array, drain: Array, seen: Observation | OneService, rate_hz: Array) -> Array:
+    steady = limit_for(xp, rate_hz, seen, MODEL_LATE)
+    return steady * RATIO_SPAN**ratio + drain * DRAIN_HIGH_HZ * queued_cpu_s(xp, rate_hz, seen)
 
 
 def bound(xp: Any, wanted: Array, seen: Observation, hold_when_late: bool = True) -> Array:

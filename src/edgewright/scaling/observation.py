@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from edgewright.core import scalars
 from edgewright.core.contracts import Array
 from edgewright.scaling.model import Scenario
 
@@ -99,29 +98,26 @@ def declared(scenario: Scenario) -> dict[str, Any]:
     return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
 
 
+def idle(scenario: Scenario) -> Observation:
+    """An interval without a request, at the initial limits."""
+    nothing = np.zeros(len(scenario.services))
+    counted = ("usage_cpu", "throttled", "arrived_hz", "backlog", "response_mean_s", "response_p95_s", "late", "failed")
+    limit = np.array([service.cpu.initial for service in scenario.services])
+    return Observation(limit_cpu=limit, **dict.fromkeys(counted, nothing), **declared(scenario))
+
+
 def frame(xp: Any, seen: Observation, features: Features, price: float | Array = 0.0) -> Array:
     """One frame of features, float[A, F]; every feature is of order one.
 
     `price` is what a core costs in the SLO reward; a policy trained over a range of prices obeys it.
     """
-    if xp is np:
-        return frame_of(each(seen), float(seen.slice_cpu), features, float(price))
     left = seen.slice_cpu - seen.limit_cpu.sum()
-    utilization, priority = _mean_of_others(seen.usage_cpu / seen.limit_cpu), _mean_of_others(seen.priority)
-    columns = _features(xp, seen, left, utilization, priority, features, price)
+    utilization, priority = mean_of_others(seen.usage_cpu / seen.limit_cpu), mean_of_others(seen.priority)
+    columns = features_of(xp, seen, left, utilization, priority, features, price)
     return xp.stack([xp.asarray(column, dtype=xp.float32) for column in columns], axis=-1)
 
 
-def frame_of(services: list[OneService], slice_cpu: float, features: Features, price: float) -> Array:
-    """The same, service by service: a third of numpy's time."""
-    left = slice_cpu - sum(one.limit_cpu for one in services)
-    utilization = _mean_of_others([one.usage_cpu / one.limit_cpu for one in services])
-    priority = _mean_of_others([one.priority for one in services])
-    known = zip(services, utilization, priority, strict=True)
-    return np.array([_features(scalars, one, left, u, p, features, price) for one, u, p in known], np.float32)
-
-
-def _features(
+def features_of(
     xp: Any,
     seen: Observation | OneService,
     left_cpu: Array,
@@ -172,7 +168,7 @@ def flatten(history: Array) -> Array:
     return history.reshape(history.shape[0], -1)
 
 
-def _mean_of_others(values: Array) -> Array:
+def mean_of_others(values: Array) -> Array:
     """For each of A values the mean of the others, 0 where there is none; of an array or of a list of floats."""
     count = max(len(values) - 1, 1)
     total = sum(values)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgewright.core import scalars
-from edgewright.core.contracts import Array
+from edgewright.core.contracts import Array, FloatArray
 from edgewright.scaling.model import CFS_PERIOD_S
 from edgewright.scaling.observation import Observation, OneService, each
 
@@ -75,6 +75,22 @@ def _carried(
         enough = carries(middle)
         low, high = np.where(enough, middle, low), np.where(enough, high, middle)
     return tuple(np.maximum.accumulate(np.where(possible, low, -1.0)).tolist())
+
+
+def tables(late: float, bound_s: float, services: FloatArray) -> FloatArray:
+    """The highest rate that each of GRID limits of each service carries, float64[A, GRID].
+
+    services float64[5, A]: CPU of a request (s), its coefficient of variation, overhead (s), lowest and highest limit.
+    """
+    return _tables(late, bound_s, services.tobytes())
+
+
+@lru_cache(maxsize=1024)
+def _tables(late: float, bound_s: float, services: bytes) -> FloatArray:
+    rows = np.frombuffer(services).reshape(5, -1).T.tolist()
+    found = np.array([_carried(late, low, high, work, cv, overhead, bound_s) for work, cv, overhead, low, high in rows])
+    found.flags.writeable = False
+    return found
 
 
 def queued_cpu_s(xp: Any, rate_hz: Array, seen: Observation | OneService) -> Array:

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from edgewright.backhaul.compiled import enumerate_some, flows_of
+from edgewright.backhaul.compiled import aim_of, enumerate_some, flows_of
 from edgewright.backhaul.model import Problem, Solution
 from edgewright.backhaul.solvers.solution import solved
 from edgewright.core.errors import InputError
@@ -26,7 +26,7 @@ def enumeration(
         raise InputError("solver", f"enumeration of {there:.3g} combinations", f"at most {combinations:,}")
     now, best, value, tried, done = flows.first.copy(), flows.first.copy(), -1.0, 0, False
     while not done and (tried == 0 or time.monotonic() < deadline):
-        value, some, done = enumerate_some(now, best, value, flows, problem.objective.weights[0], BATCH)
+        value, some, done = enumerate_some(now, best, value, flows, aim_of(problem), BATCH)
         tried += some
     if done:
         return solved(problem, best, flows, evaluations=tried, began=began, status="optimal")

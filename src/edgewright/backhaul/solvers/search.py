@@ -11,13 +11,13 @@ import time
 import numpy as np
 
 from edgewright.backhaul.bounds import largest_paths
-from edgewright.backhaul.compiled import evaluate, flows_of, greedy, improve
+from edgewright.backhaul.compiled import aim_of, evaluate, flows_of, improve
 from edgewright.backhaul.model import Problem, Solution, Status
 from edgewright.backhaul.solvers.solution import solved
+from edgewright.backhaul.solvers.subset_sum import BATCH, placed
 
 EVALUATIONS = 3000
 MANY = 100  # flows with demand, for which moves alone come too slowly to what a linear program sees at once
-BATCH = 500  # evaluations between two looks at the clock
 
 
 def search(
@@ -30,27 +30,32 @@ def search(
 ) -> Solution:
     """`start`: begin from this solution's choice; never worse than it, or than the greedy.
 
-    Ends after `evaluations` (those of the greedy among them, up to MANY flows), where all is carried, or at the limit
-    (status "time_limit"; what it starts from is completed all the same).
+    Ends after `evaluations` (those of the greedy among them, up to MANY flows), where all is carried, or at the limit,
+    which holds for greedy and linear program, too (status "time_limit"; flows not placed yet take their first path).
     """
     began, deadline = time.process_time(), time.monotonic() + (np.inf if time_limit_s is None else time_limit_s)
-    flows, weight = flows_of(problem), problem.objective.weights[0]
-    least, used = greedy(flows, weight) if start is None else (flows.first + start.choice[problem.active], 0)
+    flows, aim = flows_of(problem), aim_of(problem)
+    if start is None:
+        least, used, _ = placed(flows, aim, deadline)
+    else:
+        least, used = flows.first + start.choice[problem.active], 0
     paths = least.copy()
-    if start is None and paths.size >= MANY and (split := largest_paths(problem)) is not None:
-        paths, used = split, 0
+    if start is None and paths.size >= MANY:
+        used, left_s = 0, deadline - time.monotonic()
+        if left_s > 0 and (split := largest_paths(problem, left_s)) is not None:
+            paths = split
     state = np.random.default_rng(seed).integers(2**31 - 1, size=1)
-    batch = evaluations if time_limit_s is None else BATCH
+    batch = evaluations if time_limit_s is None else BATCH // max(paths.size, 1) + 10
     status: Status = "feasible"
     while used < evaluations:
         if time.monotonic() >= deadline:
             status = "time_limit"
             break
-        some = improve(paths, flows, weight, min(batch, evaluations - used), state)
+        some = improve(paths, flows, aim, min(batch, evaluations - used), state)
         used += abs(some)
         if some <= 0:
             break
     offered = flows.demand.sum()
-    if evaluate(least, flows, offered, weight) > evaluate(paths, flows, offered, weight):
+    if evaluate(least, flows, offered, aim) > evaluate(paths, flows, offered, aim):
         paths = least
     return solved(problem, paths, flows, evaluations=used, began=began, status=status)

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import time
 
-from edgewright.backhaul.compiled import flows_of, greedy
-from edgewright.backhaul.model import Problem, Solution
+import numpy as np
+
+from edgewright.backhaul.compiled import Aim, Flows, aim_of, flows_of, greedy_some
+from edgewright.backhaul.model import Problem, Solution, Status
 from edgewright.backhaul.solvers.solution import solved
+from edgewright.core.contracts import IntArray
+
+BATCH = 50_000  # evaluations x flows between two looks at the clock
 
 
 def subset_sum(problem: Problem, *, seed: int = 0, time_limit_s: float | None = None) -> Solution:
-    began = time.process_time()
+    """At the limit flows that are not placed yet take their first path (status "time_limit")."""
+    began, deadline = time.process_time(), time.monotonic() + (np.inf if time_limit_s is None else time_limit_s)
     flows = flows_of(problem)
-    paths, evaluations = greedy(flows, problem.objective.weights[0])
-    return solved(problem, paths, flows, evaluations=evaluations, began=began)
+    paths, evaluations, whole = placed(flows, aim_of(problem), deadline)
+    status: Status = "feasible" if whole else "time_limit"
+    return solved(problem, paths, flows, evaluations=evaluations, began=began, status=status)
+
+
+def placed(flows: Flows, aim: Aim, deadline: float) -> tuple[IntArray, int, bool]:
+    """`deadline`: of time.monotonic() -> paths int[A], evaluations, whether all flows were placed by then."""
+    paths, count, evaluations = flows.first.copy(), 0, 0
+    while count < paths.size and time.monotonic() < deadline:
+        count, used = greedy_some(paths, count, flows, aim, BATCH // paths.size + 10)
+        evaluations += used
+    return paths, evaluations, count == paths.size

@@ -1,4 +1,4 @@
-"""Takes the limit whose cost a network predicts to be least; runs with numpy alone.
+"""Takes the limit whose cost a network predicts to be least; runs without JAX.
 
 Cost: late requests of this second and the next, and both seconds' reserved cores at a price. The price is the knob
 between a tight SLO and little CPU; it is not part of the training.
@@ -7,35 +7,23 @@ between a tight SLO and little CPU; it is not part of the training.
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgewright.core import scalars
-from edgewright.core.contracts import BoolArray
+from edgewright.core.contracts import BoolArray, FloatArray
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
-from edgewright.learning.perceptron import Perceptron
 from edgewright.learning.weights import read_weights
-from edgewright.scaling.curves import (
-    CANDIDATES,
-    INPUTS,
-    RATIOS,
-    SPAN,
-    CurvesCard,
-    Memory,
-    candidates,
-    inputs,
-    middle,
-    remember,
-)
+from edgewright.scaling.compiled import decide_by_curves, services
+from edgewright.scaling.curves import CANDIDATES, INPUTS, MODEL_LATE, RATIOS, SPAN, CurvesCard
 from edgewright.scaling.model import Action, Scenario
-from edgewright.scaling.observation import Observation, each
+from edgewright.scaling.observation import Observation, idle
 from edgewright.scaling.policies.trained_for import require_interval, require_slo
 
-_RATIOS: list[float] = RATIOS.tolist()
+_RATIOS = RATIOS.astype(np.float64)
+_NOTHING = np.empty((0, 0))  # remembered at first
 ROUNDING = 1e-4  # guard and kernel round limits; the guard makes up for it
 
 
@@ -50,39 +38,27 @@ class CostCurves:
                 raise InputError(field, getattr(self.card, field), f"{mine}, as this version has", source=source)
         require_slo(scenario, self.card.slo_response_ms, source)
         require_interval(scenario, source)
-        self.price = self.card.price if price is None else price
-        self._network = Perceptron(_layers(path, (INPUTS, *self.card.hidden, 2 * CANDIDATES)), "relu")
+        self.price = float(self.card.price if price is None else price)
+        self._layers = _layers(path, (INPUTS, *self.card.hidden, 2 * CANDIDATES))
+        self.decide(idle(scenario), None, None)  # compiles, where nobody waits for an answer
 
     def decide(
-        self, observation: Observation, mask: BoolArray | None, memory: list[Memory] | None
+        self, observation: Observation, mask: BoolArray | None, memory: FloatArray | None
     ) -> tuple[Action, Any, tuple[str, ...]]:
-        services, late_allowed = each(observation), float(observation.slo_late_allowed)
-        if memory is None:
-            memory = [remember(scalars, None, one) for one in services]
-        else:
-            memory = [remember(scalars, old, one) for old, one in zip(memory, services, strict=True)]
-        centre = [middle(scalars, now, one) for now, one in zip(memory, services, strict=True)]
-        known = zip(memory, services, centre, strict=True)
-        out = self._network(np.array([inputs(scalars, now, one, cpu) for now, one, cpu in known], np.float32))
-        late = np.exp(out[:, :CANDIDATES])
-        limits = candidates(np, np.array(centre), observation.min_cpu, observation.max_cpu)
-        cost = late + (out[:, CANDIDATES:] + limits) * self.price
-        wanted, reasons = [], []
-        rows = zip(memory, services, centre, late.tolist(), cost, cost.argmin(1).tolist(), strict=True)
-        for now, one, cpu, lates, costs, chosen in rows:
-            if one.late > late_allowed:  # the guard keeps its limit at least: choose among what it will allow
-                first = bisect_left(_RATIOS, one.limit_cpu / cpu - ROUNDING) % CANDIDATES
-                chosen = first + int(costs[first:].argmin())
-            limit = scalars.clip(cpu * _RATIOS[chosen], one.min_cpu, one.max_cpu)
-            few, more = lates[chosen], lates[CANDIDATES // 2]
-            wanted.append(limit)
-            reasons.append(
-                f"{now.fast_hz:.0f}/s: expects {few:.1f} late in 2 s at {limit:.3f}, {more:.1f} at {cpu:.3f}"
-            )
-        return Action(np.array(wanted)), memory, tuple(reasons)
+        seen = services(observation, MODEL_LATE)
+        late_allowed = float(observation.slo_late_allowed)
+        memory = _NOTHING if memory is None else memory
+        memory, found = decide_by_curves(*seen, late_allowed, memory, self._layers, _RATIOS, self.price, ROUNDING)
+        reasons = tuple(
+            [
+                f"{rate:.0f}/s: expects {few:.1f} late in 2 s at {limit:.3f}, {more:.1f} at {middle:.3f}"
+                for rate, (limit, few, more, middle) in zip(memory[:, 0].tolist(), found.tolist(), strict=True)
+            ]
+        )
+        return Action(found[:, 0].copy()), memory, reasons
 
 
-def _layers(path: Path, widths: tuple[int, ...]) -> list[tuple[Any, Any]]:
+def _layers(path: Path, widths: tuple[int, ...]) -> tuple[tuple[Any, Any], ...]:
     arrays = read_weights(path.with_suffix(".npz"))
 
     def take(name: str, shape: tuple[int, ...]) -> Any:
@@ -90,7 +66,7 @@ def _layers(path: Path, widths: tuple[int, ...]) -> list[tuple[Any, Any]]:
         if found is None or found.shape != shape or not np.isfinite(found).all():
             given = "nothing" if found is None else f"shape {found.shape}"
             raise InputError(name, given, f"finite numbers of shape {shape}", source=str(path))
-        return found
+        return np.ascontiguousarray(found, np.float32)
 
     pairs = enumerate(itertools.pairwise(widths))
-    return [(take(f"weight.{i}", (fan_in, fan_out)), take(f"bias.{i}", (fan_out,))) for i, (fan_in, fan_out) in pairs]
+    return tuple((take(f"weight.{i}", pair), take(f"bias.{i}", pair[1:])) for i, pair in pairs)

@@ -1,4 +1,4 @@
-"""Policies trained on the twin, run with numpy alone from an exported file; see `curves.py` for cost curves."""
+"""Policies trained on the twin, run without JAX from an exported file; see `curves.py` for cost curves."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from typing import Annotated, Any, cast
 import numpy as np
 from pydantic import Field
 
-from edgewright.core import scalars
 from edgewright.core.contracts import BoolArray
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
-from edgewright.learning.card import Card
+from edgewright.learning.card import BoxAction, Card
 from edgewright.learning.inference import NumpyNetwork, load_network
-from edgewright.scaling.actions import SMOOTHING, ActionMap, Kind
+from edgewright.scaling.actions import MODEL_LATE, SMOOTHING, ActionMap, Kind
+from edgewright.scaling.compiled import decide_by_network, services
 from edgewright.scaling.curves import CurvesCard
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import (
     FRAME_SIZE,
     Features,
     Observation,
-    OneService,
-    each,
     first_history,
     flatten,
-    frame_of,
+    frame,
+    idle,
     push,
 )
 from edgewright.scaling.policies.curves import CostCurves
@@ -64,41 +63,56 @@ class Learned:
         self.actions = ActionMap(self.kind, card.action.kind == "discrete")
         if card.action_space != self.actions.spec:
             raise InputError("action", card.action_space, f"{self.actions.spec}", source=source)
-        self.price = _note(notes, "price", 0.0, source) if price is None else price
+        self.price = _note(notes, "price", 0.0, source) if price is None else float(price)
         if self.features == "slo" and "slo_response_ms" in notes:
             require_slo(scenario, _note(notes, "slo_response_ms", 0.0, source), source)
+        self._nothing = (None, np.empty((0, self.frames, size), np.float32), np.empty(0))  # remembered at first
+        self._compiled = self._for_compiled()
+        self.decide(idle(scenario), None, None)  # compiles, where nobody waits for an answer
 
     def decide(
         self, observation: Observation, mask: BoolArray | None, memory: Any
     ) -> tuple[Action, Any, tuple[str, ...]]:
-        services = each(observation)
-        newest = frame_of(services, float(observation.slice_cpu), self.features, self.price)
-        if memory is None:
-            inner, history = None, first_history(np, newest, self.frames)
-            rate = [one.arrived_hz for one in services]
+        inner, history, rate = memory or self._nothing
+        if self._compiled is None or mask is not None:
+            newest, arrived = frame(np, observation, self.features, self.price), np.asarray(observation.arrived_hz)
+            history = push(np, history, newest) if history.size else first_history(np, newest, self.frames)
+            rate = rate + SMOOTHING * (arrived - rate) if rate.size else arrived
+            if self.actions.discrete and mask is None:
+                mask = self.actions.mask(np, observation)
+            raw, inner = self.network.act(flatten(history), mask if self.actions.discrete else None, inner)
+            cpu = self.actions.limits(np, raw.T, observation, rate)
         else:
-            inner, history, rate = memory
-            history = push(np, history, newest)
-            rate = [old + SMOOTHING * (one.arrived_hz - old) for old, one in zip(rate, services, strict=True)]
-        if self.actions.discrete and mask is None:
-            mask = self.actions.mask(np, observation)
-        raw, inner = self.network.act(flatten(history), mask if self.actions.discrete else None, inner)
-        chosen = zip(raw.tolist(), services, rate, strict=True)
-        cpu = [self.actions.limits(scalars, action, one, recent) for action, one, recent in chosen]
-        allowed = float(observation.slo_late_allowed)
-        told = zip(services, rate, cpu, strict=True)
-        reasons = tuple(self._reason(one, allowed, recent, limit) for one, recent, limit in told)
-        return Action(np.array(cpu)), (inner, history, rate), reasons
+            seen, slice_cpu = services(observation, MODEL_LATE), float(observation.slice_cpu)
+            history, rate, cpu = decide_by_network(
+                *seen, slice_cpu, self.features, self.price, history, rate, *self._compiled
+            )
+        late_allowed = float(observation.slo_late_allowed)
+        columns = (rate, observation.cpu_per_request_s, observation.late, observation.backlog, cpu)
+        rows = zip(*[column.tolist() for column in columns], strict=True)
+        return Action(cpu), (inner, history, rate), tuple([_reason(late_allowed, row) for row in rows])
 
-    def _reason(self, seen: OneService, late_allowed: float, rate_hz: float, cpu: float) -> str:
-        """What the network reacted to, in words; the network itself gives none."""
-        demand = rate_hz * seen.cpu_per_request_s
-        text = f"demand {demand:.2f} CPU x {cpu / max(demand, 1e-3):.1f}"
-        if seen.late > late_allowed:
-            text += f"; {seen.late:.0%} late"
-        if seen.backlog >= 3:
-            text += f"; {seen.backlog:.0f} waiting"
-        return text
+    def _for_compiled(self) -> tuple[Any, ...] | None:
+        """The network as `decide_by_network` takes it; None where it is of another kind."""
+        network, action = self.network, self.network.card.action
+        plain = network.card.network is not None and network.networks == 1 and network.window == 1
+        if self.kind != "residual" or not plain or network.network.lstm:
+            return None
+        normaliser = network.normaliser or (np.empty(0, np.float32),) * 2
+        tanh = isinstance(action, BoxAction) and action.squash == "tanh"
+        return *normaliser, tuple(network.layers), network.network.activation == "relu", self.actions.discrete, tanh
+
+
+def _reason(late_allowed: float, row: tuple[float, ...]) -> str:
+    """What the network reacted to, in words; the network itself gives none."""
+    rate_hz, work_s, late, backlog, cpu = row
+    demand = rate_hz * work_s
+    text = f"demand {demand:.2f} CPU x {cpu / max(demand, 1e-3):.1f}"
+    if late > late_allowed:
+        text += f"; {late:.0%} late"
+    if backlog >= 3:
+        text += f"; {backlog:.0f} waiting"
+    return text
 
 
 def _note(notes: Mapping[str, Any], name: str, default: float, source: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from edgewright.core.contracts import FloatArray
 from edgewright.scaling.actions import bound
 from edgewright.scaling.model import Scenario, Service
-from edgewright.scaling.observation import Observation
+from edgewright.scaling.observation import idle
 
 
 def least_cpu(scenario: Scenario, pins: Mapping[str, float]) -> float:
@@ -43,17 +44,5 @@ def fit_cpu(scenario: Scenario, cpu: FloatArray, pins: Mapping[str, float]) -> F
     def high(service: Service) -> float:
         return pins.get(service.name, service.cpu.max)
 
-    nothing = np.zeros(len(scenario.services))
-    seen = Observation(
-        **dict.fromkeys(
-            ("usage_cpu", "throttled", "arrived_hz", "backlog", "response_mean_s", "response_p95_s"), nothing
-        ),
-        **dict.fromkeys(("late", "failed", "priority", "cpu_per_request_s", "cpu_cv", "overhead_s"), nothing),
-        limit_cpu=cpu,
-        min_cpu=column(low),
-        max_cpu=column(high),
-        slice_cpu=np.float64(scenario.slice.cpu),
-        slo_response_s=np.float64(scenario.slo.response_s),
-        slo_late_allowed=np.float64(1.0),
-    )
+    seen = replace(idle(scenario), limit_cpu=cpu, min_cpu=column(low), max_cpu=column(high))
     return bound(np, cpu, seen)  # type: ignore[no-any-return]
