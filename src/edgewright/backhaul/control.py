@@ -1,4 +1,4 @@
-"""One decision of a loop: the planner asks for paths, the guard allows what is sound and gains, each move has a reason."""
+"""One decision of a loop: a planner asks for paths, the guard allows what is sound and gains, moves have reasons."""
 
 from __future__ import annotations
 

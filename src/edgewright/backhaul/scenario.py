@@ -36,7 +36,7 @@ class LoopScenario(Document):
     planner: str = "replan"
     """A name of `PLANNERS`."""
     moves_share: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """Most of the flows with demand that one plan of `replan` moves (one at least); those without a path do not count."""
+    """Of the flows with demand, the most that one plan of `replan` moves (one at least); broken paths do not count."""
     objective: Aim = Aim()
 
     @model_validator(mode="after")
