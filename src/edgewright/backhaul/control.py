@@ -102,7 +102,7 @@ def _moves(problem: Problem, running: IntArray, allowed: IntArray) -> tuple[Move
         if running[flow] == NO_PATH:
             reason = f"had no path: {change}"
         elif dead[flow]:
-            reason = f"its path is broken: {change}"
+            reason = f"its old path is broken: {change}"
         elif gains[flow] > SHOWN_MBPS:
             reason = f"gets more: {change}"
         else:

@@ -40,7 +40,7 @@ class Situation:
 
 def link_name(network: Network, link: int) -> str:
     one = network.links[link]
-    return f"{one.u}-{one.v} {one.band}"
+    return f"{one.u}–{one.v} {'mmWave' if one.band == 'mmwave' else 'Sub-6'}"
 
 
 def path_view(network: Network, flow: int, choice: int) -> dict[str, Any] | None:
