@@ -209,9 +209,9 @@ class BackhaulLoop:
         with self.lock, self._watching("step"):
             if self._stop.is_set() or self.driver is None:
                 return
-            self._take_turns()
             self._look(self.driver)
             self._put_back(self.driver)
+            self._take_turns()
             if self.orders.mode != "paused" and (why := self._why()):
                 self._plan(self.driver, why)
 
@@ -239,8 +239,9 @@ class BackhaulLoop:
 
     def _look(self, driver: BackhaulDriver) -> None:
         seen, now = driver.observe(), time.time()
-        self._recent.append(seen)
-        if any(seconds := [one.seconds for one in self._recent]):
+        if seen.seconds > 0.5 * self.pace.period_s:  # less, just after a change, says nothing
+            self._recent.append(seen)
+            seconds = [one.seconds for one in self._recent]
             self.rates_mbps = np.average([one.rates_mbps for one in self._recent], axis=0, weights=seconds)
             self.load_mbps = np.average([one.load_mbps for one in self._recent], axis=0, weights=seconds)
         for link in sorted(seen.broken - self.broken):
@@ -249,13 +250,16 @@ class BackhaulLoop:
             self.event("link_repaired", f"link {link_name(self.scenario.network, link)}")
         self.broken = seen.broken
         self.expected_mbps = expected_rates(self._problem(), driver.running)
-        figures = self.figures()
-        self._history.append((round(now, 3), *(round(value, 4) for value in figures), len(seen.broken)))
+        if self._recent:
+            figures = (round(value, 4) for value in self.figures())
+            self._history.append((round(now, 3), *figures, len(seen.broken)))
 
     def _forget_rates(self) -> None:
         """Those of before a change say nothing of what is now."""
         self._short_since.clear()
         self._recent.clear()
+        if self.driver is not None:
+            self.driver.observe()
 
     def _problem(self) -> Problem:
         return Problem(self.scenario.network, self.demand_mbps, self.scenario.aim, self.broken)
@@ -297,7 +301,7 @@ class BackhaulLoop:
         new = Situation(self.broken, self.matrix.id, self.orders.factor, self.orders.planner, self.orders.mode)
         self._planned = new
         if old is None:
-            return "start"
+            return "the loop started"
         found = list(new.changes(old, self.scenario.network))
         if not found and time.monotonic() >= self._again_s:
             found.append("tried again")

@@ -3,7 +3,7 @@
 // Told by Python: what = {nodes: [[x 0..1, layer], ...], donors, links: [[u, v, band, Mb/s, name], ...]},
 // now = {links: [[Mb/s, up, level], ...], flows: [[source, node, ...] or null, links of the path], ...}.
 window.edgewrightNetwork = (() => {
-  const NS = "http://www.w3.org/2000/svg", TOP = 40, SIDE = 34, R = 14;
+  const NS = "http://www.w3.org/2000/svg", TOP = 40, SIDE = 34;
   let what = null, now = null, svg = null, parts = [], nodes = [], taken = [], width = 0, chosen = null, hovered = null;
 
   const make = (tag, attributes, parent, words) => {
@@ -39,8 +39,9 @@ window.edgewrightNetwork = (() => {
     if (!holder || !what) return;
     const layers = 1 + Math.max(...what.nodes.map((node) => node[1]));
     const widest = Math.max(...Array.from({ length: layers }, (_, at) => what.nodes.filter((n) => n[1] === at).length));
-    width = Math.max(holder.clientWidth, widest * 40 + 2 * SIDE);
-    const step = width > 520 ? 160 : 118, height = TOP + (layers - 1) * step + 36;
+    width = Math.max(holder.clientWidth, widest * 30 + 2 * SIDE);
+    const R = widest > 10 ? 11 : 14, small = R < 14 ? " small" : "";
+    const step = holder.clientWidth > 520 ? 160 : 118, height = TOP + (layers - 1) * step + 36;
     svg?.remove();
     svg = make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, holder);
     const spot = what.nodes.map(([x, layer]) => [SIDE + x * (width - 2 * SIDE), TOP + layer * step]);
@@ -80,7 +81,7 @@ window.edgewrightNetwork = (() => {
     const sources = new Map((now?.flows ?? []).map((flow, index) => [flow.source, index]));
     nodes = spot.map(([x, y], node) => {
       const donor = what.donors.includes(node), flow = sources.get(node);
-      const group = make("g", { class: donor ? "node donor" : "node", ...(flow === undefined ? {} : { "data-flow": flow }) }, dots);
+      const group = make("g", { class: `node${small}${donor ? " donor" : ""}`, ...(flow === undefined ? {} : { "data-flow": flow }) }, dots);
       if (donor) make("rect", { x: x - R - 2, y: y - R, width: 2 * R + 4, height: 2 * R, rx: 4 }, group);
       else make("circle", { cx: x, cy: y, r: R }, group);
       make("text", { x, y: y + 4.5, "text-anchor": "middle" }, group, node);

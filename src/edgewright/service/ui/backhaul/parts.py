@@ -196,7 +196,7 @@ class Flows:
             with box("div", "flow-row table-head").props("aria-hidden=true"):
                 for word in ("From", "", "Mb/s of demand", "Share", "Path"):
                     text("span", {"Path": "path", "Share": "right", "Mb/s of demand": "right"}.get(word, ""), word)
-            self._list = box("div")
+            self._list = box("div", "scroll").props('tabindex=0 role=region aria-label="Flows"')
 
     def show(self, flows: list[Flow]) -> None:
         if len(self._rows) != len(flows):
@@ -206,7 +206,10 @@ class Flows:
         most = max((flow.demand_mbps for flow in flows), default=0.0) or 1.0
         for (meter, rate, share, path, tip), flow in zip(self._rows, flows, strict=True):
             meter.show(flow.rate_mbps / most, flow.demand_mbps / most)
-            rate.text = f"{words.mbps(flow.rate_mbps)} of {words.mbps(flow.demand_mbps)}"
+            rate.text = (
+                f"{words.mbps(flow.rate_mbps)} of {words.mbps(flow.demand_mbps)}" if flow.demand_mbps else "none"
+            )
+            path.classes(**({"remove": "quiet"} if flow.demand_mbps else {"add": "quiet"}))
             share.text = words.share(flow)
             path.text = words.path_name(flow.path)
             tip.text = f"In the twin {words.mbps(flow.expected_mbps)} Mb/s"
