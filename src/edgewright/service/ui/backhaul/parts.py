@@ -204,12 +204,11 @@ class Flows:
             with self._list:
                 self._rows = [self._row(flow) for flow in flows]
         most = max((flow.demand_mbps for flow in flows), default=0.0) or 1.0
-        for (meter, rate, share, path, tip), flow in zip(self._rows, flows, strict=True):
+        for (row, meter, rate, share, path, tip), flow in zip(self._rows, flows, strict=True):
+            asks = flow.demand_mbps > 0
+            row.classes(**({"remove": "idle"} if asks else {"add": "idle"}))
             meter.show(flow.rate_mbps / most, flow.demand_mbps / most)
-            rate.text = (
-                f"{words.mbps(flow.rate_mbps)} of {words.mbps(flow.demand_mbps)}" if flow.demand_mbps else "none"
-            )
-            path.classes(**({"remove": "quiet"} if flow.demand_mbps else {"add": "quiet"}))
+            rate.text = f"{words.mbps(flow.rate_mbps)} of {words.mbps(flow.demand_mbps)}" if asks else "none"
             share.text = words.share(flow)
             path.text = words.path_name(flow.path)
             tip.text = f"In the twin {words.mbps(flow.expected_mbps)} Mb/s"
@@ -217,7 +216,8 @@ class Flows:
     @staticmethod
     def _row(flow: Flow) -> tuple[Any, ...]:
         label = f"Show the path of the flow from node {flow.source}"
-        with box("div", "flow-row").props(f'data-flow={flow.index} tabindex=0 role=button aria-label="{label}"'):
+        with box("div", "flow-row") as row:
+            row.props(f'data-flow={flow.index} tabindex=0 role=button aria-label="{label}"')
             text("span", "number", str(flow.source))
             meter = Meter()
             rate = text("span", "number right")
@@ -225,7 +225,7 @@ class Flows:
             path = text("span", "path number")
             with rate:
                 tip = ui.tooltip("")
-        return meter, rate, share, path, tip
+        return row, meter, rate, share, path, tip
 
 
 class Links:
