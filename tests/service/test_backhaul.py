@@ -439,7 +439,7 @@ def test_a_kill_leaves_nothing_that_the_next_start_does_not_clean(real: Settings
         assert not any(entry.exists() for entry in left)
         plan = seen(second)["last_decision"]
         assert (plan["seq"], plan["why"], plan["observation"]["broken"]) == (3, "the loop started", [])
-        began = {i: choice for i, choice in enumerate(plan["choice"])}
+        began = dict(enumerate(plan["choice"]))
         began |= {move["flow"]: move["before"]["index"] for move in plan["moves"]}
         assert list(began.values()) == [1, 0, 1, 0]  # as before the kill
         assert own(second)
