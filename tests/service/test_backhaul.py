@@ -15,10 +15,11 @@ import yaml
 from edgewright.backhaul.driver import layout
 from edgewright.backhaul.driver import simulated as twin
 from edgewright.backhaul.model import Network
-from edgewright.drivers.capabilities import probe_one
-from edgewright.drivers.forwarding import RouteError
+from edgewright.drivers.capabilities import Capability, probe_one
+from edgewright.drivers.forwarding import Counters, RouteError
 from edgewright.drivers.linux.namespaces import FOLDER
 from edgewright.drivers.simulated_network import SimulatedNetwork
+from edgewright.service.loops import backhaul, planes
 from edgewright.service.loops.planes import PlaneChoice
 from edgewright.service.settings import Settings
 
@@ -194,14 +195,20 @@ def test_matrices_take_turns(tmp_path: Path) -> None:
 
 
 class Unwilling(SimulatedNetwork):
-    """Refuses a flow's paths while told to, and loses one unseen."""
+    """Refuses a flow's paths while told to, loses one unseen, cannot be looked at."""
 
     refused: int | None = None
+    blind = False
 
     def route(self, flow: int, path: Sequence[int]) -> None:
         if flow == self.refused:
             raise RouteError(flow, "not now")
         super().route(flow, path)
+
+    def counters(self) -> Counters:
+        if self.blind:
+            raise OSError("nothing to be seen")
+        return super().counters()
 
     def lose(self, flow: int) -> None:
         with self._lock:
@@ -214,7 +221,7 @@ def unwilling(folder: Path) -> Iterator[tuple[Client, Unwilling]]:
 
     def make(choice: PlaneChoice, network: Network) -> Unwilling:
         made.append(Unwilling(layout(network), twin(network)._rates))
-        return made[0]
+        return made[-1]
 
     with running(settings(folder)) as client:
         assert client.made.runtime is not None
@@ -247,6 +254,21 @@ def test_a_path_that_the_network_lost_is_put_again(tmp_path: Path) -> None:
         until(lambda: carries(client))
         until(lambda: events(client, "rates_back"))
         assert "node" in events(client, "put_again")[0]
+
+
+def test_a_network_that_cannot_be_looked_at_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backhaul, "GIVEN_UP_S", 0.2)
+    monkeypatch.setattr(backhaul, "START_AGAIN_S", 0.2)
+    with unwilling(tmp_path) as (client, plane):
+        order(client, "PUT", "/demand", {"matrix": 1})
+        until(lambda: paths(client) == [2, 0, 0, 0])
+        plane.blind = True
+        until(lambda: events(client, "step_failed") == ["OSError: nothing to be seen"])
+        until(lambda: get(client)["phase"] == "failed")
+        until(lambda: get(client)["phase"] == "running")
+        until(lambda: carries(client))
+        assert (paths(client), get(client)["warnings"]) == ([2, 0, 0, 0], [])
+        assert len(events(client, "started")) >= 2
 
 
 # Bad input
@@ -332,6 +354,17 @@ def test_a_network_that_does_not_start_is_told_and_its_links_are_in_conflict(tmp
         assert get(client)["warnings"] == ["start: OSError: no room"]
         answer = client.post(f"{ROOT}/backhaul/links/0/break")
         assert (answer.status_code, answer.json()["message"]) == (409, "the network of backhaul is failed")
+
+
+def test_a_host_that_emulates_nothing_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planes, "probe_one", lambda name: Capability(name, name, False, "no program `ip`"))
+    with running(settings(tmp_path, driver="auto")) as client:
+        answer = client.post(ROOT, json=scenario(driver="emulated"))
+        assert (answer.status_code, answer.json()["field"]) == (400, "driver")
+        assert "no program `ip`" in answer.json()["allowed"]
+        assert client.get(ROOT).json() == []
+        found = client.post(ROOT, json=scenario(driver="auto")).json()["driver"]
+        assert found == {"kind": "simulated", "reason": "this host can emulate no network: no program `ip`"}
 
 
 # Coming and going

@@ -33,6 +33,7 @@ MEAN_S = 1.0  # rates and loads are means over so long
 AGAIN_S = 1.0  # until what was refused, or what failed, is tried again
 SHORT_SHARE = 0.5  # a flow with less than this share of what the twin gives it, for SHORT_S, has lost its path
 SHORT_S = 2.0
+GIVEN_UP_S = 3.0  # a network that cannot be looked at for so long
 COLUMNS = ("t", "efficiency", "jain", "carried_mbps", "offered_mbps", "broken_links")
 
 
@@ -77,6 +78,7 @@ class BackhaulLoop:
     _planned: Situation | None = None
     _again_s: float = math.inf
     _lost: set[int] = field(default_factory=set)  # flows whose path in force a broken link took away
+    _failing_since_s: float | None = None
     _short_since: dict[int, float] = field(default_factory=dict)
     _trouble: dict[str, str] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -155,11 +157,16 @@ class BackhaulLoop:
             self.phase = "stopped"
 
     def _run(self) -> None:
-        while not self._stop.is_set() and not self._start_plane():
+        while not self._stop.is_set():
+            if self._start_plane():
+                self._steps()
             self._stop.wait(START_AGAIN_S)
+
+    def _steps(self) -> None:
+        """Until told to stop, or until the network is given up."""
         self.pace.start()
-        missed, told = 0, -OVERRUN_EVENT_S
-        while self.pace.wait(self._stop):
+        missed, told = self.pace.overruns, -OVERRUN_EVENT_S
+        while self.pace.wait(self._stop) and self.plane is not None:
             if self.pace.overruns > missed and time.monotonic() - told > OVERRUN_EVENT_S:
                 self.event("overrun", f"{self.pace.overruns - missed} steps skipped since the last such event")
                 missed, told = self.pace.overruns, time.monotonic()
@@ -181,6 +188,10 @@ class BackhaulLoop:
                 raise
             self.plane, self.driver, self.phase = plane, driver, "running"
             self.since = [time.time()] * len(self.since)
+            self._planned = None
+            self._lost.clear()
+            self._forget_rates()
+            self._trouble.pop("step", None)
             self.choose_matrix()
             self.event("started", f"{self.choice.kind}: {self.choice.reason}")
             return True
@@ -214,6 +225,18 @@ class BackhaulLoop:
             self._take_turns()
             if self.orders.mode != "paused" and (why := self._why()):
                 self._plan(self.driver, why)
+        self._failing_since_s = (self._failing_since_s or time.monotonic()) if "step" in self._trouble else None
+        if self._failing_since_s is not None and time.monotonic() - self._failing_since_s > GIVEN_UP_S:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """The network cannot be looked at any more: another one is made, with the paths of this one."""
+        with self.lock, self._watching("end"):
+            plane, self.plane, self.phase = self.plane, None, "failed"
+            self.paths, self.driver, self._failing_since_s = self.running.tolist(), None, None
+            self.rates_mbps, self.load_mbps = 0 * self.rates_mbps, 0 * self.load_mbps
+            if plane is not None:
+                plane.close()
 
     def choose_matrix(self) -> None:
         """The one ordered, and begin its turn. Hold `lock`."""
