@@ -64,7 +64,10 @@ def events(client: Client, kind: str) -> list[str]:
 
 
 def carries(client: Client, share: float = 0.98) -> bool:
-    return all(flow["rate_mbps"] >= share * flow["expected_mbps"] > 0 for flow in get(client)["flows"])
+    """Whether every flow has had what the twin expects since the last decision."""
+    seen, times = get(client), get(client, "/series?seconds=1")["t"]
+    fresh = times and times[-1] > seen["last_decision"]["t"]
+    return fresh and all(flow["rate_mbps"] >= share * flow["expected_mbps"] > 0 for flow in seen["flows"])
 
 
 @contextmanager
@@ -395,7 +398,7 @@ def test_a_restart_restores_orders_and_paths(tmp_path: Path) -> None:
         order(client, "PATCH", "", {"mode": "shadow"})
         until(lambda: "shadow" in get(client)["last_decision"]["why"])
         before, seq = paths(client), get(client)["last_decision"]["seq"]
-        until(lambda: get(client, "/decisions")[0]["seq"] == seq)
+        until(lambda: [plan["seq"] for plan in get(client, "/decisions")][:1] == [seq])
     with routed(given, key=key) as client:
         seen = get(client)
         assert (seen["mode"], seen["planner"], seen["demand"]["matrix"], seen["demand"]["factor"]) == (
