@@ -191,6 +191,7 @@ class Picture:
 class Flows:
     def __init__(self) -> None:
         self._rows: list[tuple[Any, ...]] = []
+        self._built: list[int] = []
         with box("section", "card flows").props('aria-label="Flows"'):
             text("h2", "", "Flows")
             with box("div", "flow-row table-head").props("aria-hidden=true"):
@@ -199,7 +200,8 @@ class Flows:
             self._list = box("div", "scroll").props('tabindex=0 role=region aria-label="Flows"')
 
     def show(self, flows: list[Flow]) -> None:
-        if len(self._rows) != len(flows):
+        if self._built != (built := [flow.source for flow in flows]):
+            self._built = built
             self._list.clear()
             with self._list:
                 self._rows = [self._row(flow) for flow in flows]
@@ -234,6 +236,7 @@ class Links:
     def __init__(self, api: Api, access: Access, loop: str) -> None:
         self._api, self._access, self._loop = api, access, loop
         self._rows: list[tuple[Any, ...]] = []
+        self._built: list[str] = []
         self._up: list[bool] = []
         with box("section", "card links").props('aria-label="Links"'):
             text("h2", "", "Links")
@@ -241,7 +244,8 @@ class Links:
                 self._list = box("div")
 
     def show(self, links: list[Link]) -> None:
-        if len(self._rows) != len(links):
+        if self._built != (built := [words.link_name(link) for link in links]):
+            self._built = built
             self._list.clear()
             with self._list:
                 self._rows = [self._row(link) for link in links]
