@@ -135,6 +135,12 @@ WRITES = [
     ("POST", f"{LOOP}/services/a/restart"),
     ("POST", f"{LOOP}/rollback"),
     ("PUT", f"{LOOP}/load"),
+    ("POST", f"{PREFIX}/backhauls"),
+    ("PATCH", f"{PREFIX}/backhauls/x"),
+    ("DELETE", f"{PREFIX}/backhauls/x"),
+    ("PUT", f"{PREFIX}/backhauls/x/demand"),
+    ("POST", f"{PREFIX}/backhauls/x/links/0/break"),
+    ("POST", f"{PREFIX}/backhauls/x/links/0/repair"),
     ("POST", "/api/v1.0/compute_chunk"),
     ("DELETE", "/api/v1.0/compute_chunk/x"),
     ("PUT", "/api/v1.0/compute_chunk/x/cpus"),
@@ -154,7 +160,7 @@ def test_writes_need_a_key(shared: Client, method: str, path: str, headers: dict
 
 def test_every_write_of_the_api_is_listed_above(shared: Client) -> None:
     paths = shared.get("/api/openapi.json").json()["paths"]
-    names = {"loop": "demo", "service": "a", "compute_chunk_id": "x"}
+    names = {"loop": "demo", "service": "a", "compute_chunk_id": "x", "name": "x", "index": 0}
     writes = {
         (method.upper(), path.format(**names))
         for path, methods in paths.items()

@@ -16,6 +16,7 @@ def command(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of database, logs, state.")] = None,
     scenario: Annotated[Path | None, typer.Option(help="Scenario of the first loop. Default: the demo.")] = None,
+    backhaul: Annotated[Path | None, typer.Option(help="Scenario of a backhaul loop. Default: none.")] = None,
     role: Annotated[str | None, typer.Option(help="all, api, loops or ui.")] = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make another API key and print it once.")] = False,
 ) -> None:
@@ -26,7 +27,7 @@ def command(
 
     log_to_stderr()
     prepare_process()
-    settings = read_settings(port=port, host=host, data_dir=data, scenario=scenario, role=role)
+    settings = read_settings(port=port, host=host, data_dir=data, scenario=scenario, backhaul=backhaul, role=role)
     try:
         made = orchestrator(settings, bind(settings), new_key=new_key)
     except StoreError as error:
@@ -46,5 +47,7 @@ def _tell(made: Orchestrator) -> None:
     typer.echo(f"API: {made.address}/api/docs   data: {made.settings.data_dir}")
     for name, driver in made.runtime.drivers.items():
         typer.echo(f"loop {name}: {driver.kind} ({driver.reason})")
+    for name, loop in made.runtime.backhauls.loops.items():
+        typer.echo(f"backhaul {name}: {loop.choice.kind} ({loop.choice.reason})")
     if not made.runtime.active:
         typer.echo("another worker runs the loops; this one serves the API")

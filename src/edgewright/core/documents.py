@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgewright.core.errors import InputError
 
@@ -30,29 +30,40 @@ class Document(Part):
     format: str
 
 
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 D = TypeVar("D", bound=Document)
 P = TypeVar("P", bound=BaseModel)
 
 
 def read(kind: type[D], path: str | Path) -> D:
     """Read a JSON or YAML document. Raises InputError naming the file and the field."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("file", str(path), "a readable UTF-8 text file", source=str(path)) from error
-    return parse(kind, text, source=str(path), yaml_syntax=path.suffix in {".yaml", ".yml"})
+    return build(kind, load(path), source=str(path))
 
 
 def parse(kind: type[D], text: str, *, source: str, yaml_syntax: bool = False) -> D:
     """Parse the text of a document; `source` is named in errors."""
     data = load_yaml(text, source=source) if yaml_syntax else load_json(text, source=source)
+    return build(kind, data, source=source)
+
+
+def build(kind: type[D], data: Any, *, source: str) -> D:
+    """A document from its data. Raises InputError."""
     if not isinstance(data, Mapping):
         raise InputError("document", data, "a mapping of fields", source=source)
     expected = get_args(kind.model_fields["format"].annotation)
     if data.get("format") not in expected:
         raise InputError("format", data.get("format"), " or ".join(map(repr, expected)), source=source)
     return validate(kind, data, source=source)
+
+
+def load(path: str | Path) -> Any:
+    """The data of a JSON or YAML file. Raises InputError."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("file", str(path), "a readable UTF-8 text file", source=str(path)) from error
+    return (load_yaml if path.suffix in {".yaml", ".yml"} else load_json)(text, source=str(path))
 
 
 def load_json(text: str, *, source: str) -> Any:

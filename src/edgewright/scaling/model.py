@@ -13,15 +13,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from edgewright.core.contracts import FloatArray
-from edgewright.core.documents import Document, Part, read, unique
+from edgewright.core.documents import Document, Name, Part, read, unique
 from edgewright.core.errors import InputError
 from edgewright.core.workload import Load
 
 MB = 1_000_000
 CFS_PERIOD_S = 0.01  # over which the kernel enforces a CPU limit; everything of ours sets and models this one
 TYPICAL_RATE_HZ = 50.0
-NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-Name = Annotated[str, Field(pattern=NAME)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 

@@ -25,6 +25,7 @@ from edgewright.drivers.host import HostError, Limits
 from edgewright.scaling.control import Controller
 from edgewright.scaling.model import MB, Scenario, read_scenario
 from edgewright.scaling.policies import make_policy
+from edgewright.service.backhauls import Backhauls
 from edgewright.service.loops.choice import choose, choose_for, forget, make_slice
 from edgewright.service.loops.fit import least_cpu, least_memory_mb, pins_that_fit
 from edgewright.service.loops.leases import LEASE, RENEW_S, Leases
@@ -57,6 +58,7 @@ class Runtime:
     ledger: Ledger = field(default_factory=lambda: Ledger({"cpu": 0.0, "memory_bytes": 0.0}))
     active: bool = False
     recorder: Recorder = field(init=False)
+    backhauls: Backhauls = field(init=False)
     changing: threading.RLock = field(default_factory=threading.RLock)  # held while loops or chunks come and go
     _stop: threading.Event = field(default_factory=threading.Event)
     _keeper: threading.Thread | None = None
@@ -64,6 +66,7 @@ class Runtime:
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.store, self.settings.retention_hours * 3600)
+        self.backhauls = Backhauls(self.settings, self.store, self.recorder, self.changing, self.taken)
 
     def start(self) -> None:
         """Raises InputError for a bad scenario or driver, StoreError where the store cannot be read.
@@ -73,6 +76,7 @@ class Runtime:
         self.recorder.start()
         if self.settings.role in ("all", "loops"):
             self._given = read_scenario(self.settings.scenario)  # one that stands by reads it too, while someone looks
+            self.backhauls.read_given()
             self._take_over()
             self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
             self._keeper.start()
@@ -96,7 +100,7 @@ class Runtime:
             if loop.phase == "failed":
                 found.append(f"loop {loop.name} does not start")
             found += [f"loop {loop.name}: {warning}" for warning in loop.warnings]
-        return found
+        return found + self.backhauls.trouble
 
     @cached_property
     def capabilities(self) -> list[dict[str, Any]]:
@@ -110,6 +114,10 @@ class Runtime:
         with self.store.read() as session:
             return session.get(LoopRow, loop) is not None
 
+    def taken(self, name: str) -> bool:
+        """Whether a loop of any kind has that name. Raises StoreError."""
+        return name in self.loops or self.knows(name) or self.backhauls.knows(name)
+
     # Loops
 
     def create(self, scenario: Scenario, folder: Path) -> Loop:
@@ -119,7 +127,7 @@ class Runtime:
         has the name of its own), StoreError.
         """
         with self.changing:
-            if scenario.name in self.loops or self.knows(scenario.name):
+            if self.taken(scenario.name):
                 raise InputError("name", scenario.name, "a name that no loop has yet")
             policy_of(scenario.control.policy, scenario)
             chunk = ChunkRow(
@@ -262,14 +270,14 @@ class Runtime:
         self.active = True
         for row in rows:
             self._restore(row, chunks[row.chunk_id], given if row.name == given.name else None)
-        if given.name in self.loops or given.name in self.broken:
-            return
-        try:
-            self.create(given, self.settings.scenario.parent)
-        except REFUSALS as error:
-            if not rows and not chunks:  # there is nothing to give up
-                raise
-            self._fail(given.name, error)
+        if given.name not in self.loops and given.name not in self.broken:
+            try:
+                self.create(given, self.settings.scenario.parent)
+            except REFUSALS as error:
+                if not rows and not chunks:  # there is nothing to give up
+                    raise
+                self._fail(given.name, error)
+        self.backhauls.restore()
 
     def _read_given(self) -> Scenario:
         """As it is now; as it was where it cannot be read any more, which must not keep the loops from running."""
@@ -366,6 +374,7 @@ class Runtime:
                 except Exception as error:  # the next loop's services must end too
                     log.error("close_failed", loop=name, detail=str(error))
                 del self.loops[name]
+            self.backhauls.let_go()
         if was_active:
             self._release()
 

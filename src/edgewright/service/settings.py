@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     """None: SQLite in the data folder. `postgresql+psycopg://...` for several workers."""
     scenario: Path = DEMO_SCENARIO
     """Started as the first loop where the store knows none of its name."""
+    backhaul: Path | None = None
+    """Scenario of a backhaul loop, started where the store knows none of its name."""
     driver: Literal["auto", "linux", "simulated"] = "auto"
     """`auto`: this host's control groups where it permits them, else simulated, and it says so."""
     api_url: str | None = None

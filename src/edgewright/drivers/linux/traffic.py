@@ -39,6 +39,7 @@ class Traffic:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            process_group=0,  # a terminal's Ctrl-C is for who started it
         )
         try:
             self._tell({"flows": list(flows), "sink": sink})

@@ -12,7 +12,9 @@ from prometheus_client.registry import Collector
 
 from edgewright.service.api.keys import Running
 from edgewright.service.api.views import loop_view
+from edgewright.service.loops.backhaul import BackhaulLoop
 from edgewright.service.loops.leases import LEASE
+from edgewright.service.loops.loop import Loop
 from edgewright.service.runtime import Runtime
 from edgewright.service.store import StoreError
 
@@ -57,6 +59,16 @@ SERVICE = (  # field of the API's service, metric, unit factor, help
 )
 
 
+BACKHAUL = (
+    ("edgewright_backhaul_efficiency_ratio", "Traffic carried over offered"),
+    ("edgewright_backhaul_jain_ratio", "Jain's index over flows with demand"),
+    ("edgewright_backhaul_carried_bytes_per_second", "Traffic carried to the donors"),
+    ("edgewright_backhaul_offered_bytes_per_second", "Traffic offered by the flows"),
+    ("edgewright_backhaul_broken_links", "Links that are down"),
+)
+BYTES_PER_MBIT = 1e6 / 8
+
+
 class _Collector(Collector):
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -85,13 +97,24 @@ class _Collector(Collector):
             label = [loop.name]
             for service in view["services"]:
                 restarts.add_metric([view["name"], service["name"]], service["restarts"])
-            jitter.add_metric(label, loop.pace.jitter_p99_s)
-            share.add_metric(label, loop.pace.cpu_share)
-            overruns.add_metric(label, loop.pace.overruns)
-            decisions.add_metric(label, loop.seq)
-            refused.add_metric(label, loop.refused)
             left.add_metric(label, view["slice"]["cpu_left"])
+        backhauls = list(runtime.backhauls.loops.values())
+        every: list[Loop | BackhaulLoop] = [*loops, *backhauls]
+        for each in every:
+            label = [each.name]
+            jitter.add_metric(label, each.pace.jitter_p99_s)
+            share.add_metric(label, each.pace.cpu_share)
+            overruns.add_metric(label, each.pace.overruns)
+            decisions.add_metric(label, each.seq)
+            refused.add_metric(label, each.refused)
         yield from (restarts, jitter, share, overruns, decisions, refused, left)
+        figures = [GaugeMetricFamily(name, text, labels=["loop"]) for name, text in BACKHAUL]
+        for backhaul in backhauls:
+            efficiency, jain, carried, offered = backhaul.figures()
+            values = (efficiency, jain, carried * BYTES_PER_MBIT, offered * BYTES_PER_MBIT, len(backhaul.broken))
+            for family, value in zip(figures, values, strict=True):
+                family.add_metric([backhaul.name], value)
+        yield from figures
         waiting = GaugeMetricFamily("edgewright_records_waiting", "Decisions and events not yet in the database")
         waiting.add_metric([], runtime.recorder.waiting)
         lost = CounterMetricFamily("edgewright_records_lost", "Dropped because memory for them was full")

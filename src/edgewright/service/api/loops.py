@@ -17,6 +17,7 @@ from edgewright.service.api.views import decision_view, driver_view, event_view,
 from edgewright.service.loops import orders
 from edgewright.service.loops.loop import Loop
 from edgewright.service.policies import policy_cards
+from edgewright.service.runtime import Runtime
 from edgewright.service.store.tables import DecisionRow, EventRow
 
 router = APIRouter(prefix="/api/edgewright/v1", tags=["edgewright"], route_class=schemas.StrictRoute)
@@ -81,11 +82,7 @@ async def post_loop(request: Request, runtime: Running) -> Response:
     from fastapi.concurrency import run_in_threadpool
     from fastapi.responses import JSONResponse
 
-    try:
-        text = (await request.body()).decode()
-    except UnicodeDecodeError:
-        raise InputError("body", "bytes", "UTF-8 text") from None
-    is_yaml = "yaml" in request.headers.get("content-type", "")
+    text, is_yaml = await body_text(request)
 
     def create() -> Loop:
         scenario = parse(Scenario, text, source="body", yaml_syntax=is_yaml)
@@ -143,15 +140,9 @@ def get_decisions(
     changed_only: bool = False,
 ) -> list[Json]:
     """Recorded decisions, newest first: what was seen, wanted, allowed and done, and why. `before`: a seq."""
-    wanted = select(DecisionRow).where(DecisionRow.loop == loop)
-    if before is not None:
-        wanted = wanted.where(DecisionRow.seq < before)
-    if changed_only:
-        wanted = wanted.where(DecisionRow.changed)
-    with runtime.store.read() as session:
-        rows = session.scalars(wanted.order_by(DecisionRow.seq.desc()).limit(limit)).all()
-    _known(runtime, loop, bool(rows))
-    return [decision_view(row) for row in rows]
+    found = decisions_of(runtime, loop, limit, before, changed_only)
+    _known(runtime, loop, bool(found))
+    return found
 
 
 @router.get("/loops/{loop}/events")
@@ -162,13 +153,9 @@ def get_events(
     before: Annotated[float | None, Query(ge=0)] = None,
 ) -> list[Json]:
     """What happened to a loop (and to the orchestrator, without a loop's name), newest first. `before`: a time."""
-    wanted = select(EventRow).where(EventRow.loop.in_([loop, ""]))
-    if before is not None:
-        wanted = wanted.where(EventRow.t < before)
-    with runtime.store.read() as session:
-        rows = session.scalars(wanted.order_by(EventRow.t.desc()).limit(limit)).all()
-    _known(runtime, loop, any(row.loop for row in rows))
-    return [event_view(row) for row in rows]
+    found, own = events_of(runtime, loop, limit, before)
+    _known(runtime, loop, own)
+    return found
 
 
 @router.put("/loops/{loop}/services/{service}/pin", dependencies=[WithKey])
@@ -204,6 +191,37 @@ def post_rollback(chosen: Chosen, body: schemas.Rollback) -> Json:
 def put_load(chosen: Chosen, body: schemas.LoadFactors) -> Json:
     """Multiply the load that the generator offers: `{service: factor}`; services not named keep theirs."""
     return dict(orders.set_load(chosen, body.root))
+
+
+async def body_text(request: Request) -> tuple[str, bool]:
+    """-> the text of a scenario, whether it is YAML."""
+    try:
+        text = (await request.body()).decode()
+    except UnicodeDecodeError:
+        raise InputError("body", "bytes", "UTF-8 text") from None
+    return text, "yaml" in request.headers.get("content-type", "")
+
+
+def decisions_of(runtime: Runtime, loop: str, limit: int, before: int | None, changed_only: bool) -> list[Json]:
+    """Of a loop of any kind, newest first."""
+    wanted = select(DecisionRow).where(DecisionRow.loop == loop)
+    if before is not None:
+        wanted = wanted.where(DecisionRow.seq < before)
+    if changed_only:
+        wanted = wanted.where(DecisionRow.changed)
+    with runtime.store.read() as session:
+        rows = session.scalars(wanted.order_by(DecisionRow.seq.desc()).limit(limit)).all()
+    return [decision_view(row) for row in rows]
+
+
+def events_of(runtime: Runtime, loop: str, limit: int, before: float | None) -> tuple[list[Json], bool]:
+    """Of a loop of any kind, newest first, and whether any is its own."""
+    wanted = select(EventRow).where(EventRow.loop.in_([loop, ""]))
+    if before is not None:
+        wanted = wanted.where(EventRow.t < before)
+    with runtime.store.read() as session:
+        rows = session.scalars(wanted.order_by(EventRow.t.desc()).limit(limit)).all()
+    return [event_view(row) for row in rows], any(row.loop for row in rows)
 
 
 def _known(runtime: Running, loop: str, found: bool) -> None:

@@ -45,6 +45,19 @@ class LoopChange(Body):
     """A name from /policies, or the path of an exported .npz file on the server."""
 
 
+class BackhaulChange(Body):
+    mode: Mode | None = None
+    planner: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+    """A name that the loop's `planners` list."""
+
+
+class Demand(Body):
+    matrix: int | None = None
+    """Id of the traffic matrix that is offered and stays; null: they take turns again."""
+    factor: float = 1.0
+    """Multiplies every demand."""
+
+
 class Pin(Body):
     cpu: Annotated[float, Field(gt=0)]
     """Cores."""

@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from edgewright.service.loops.loop import Loop
+from edgewright.service.loops.pace import Pace
+from edgewright.service.loops.planes import PlaneChoice
 from edgewright.service.loops.slices import DriverChoice
 from edgewright.service.store.tables import DecisionRow, EventRow
 
 
-def driver_view(choice: DriverChoice) -> dict[str, Any]:
+def driver_view(choice: DriverChoice | PlaneChoice) -> dict[str, Any]:
     return {"kind": choice.kind, "reason": choice.reason}
+
+
+def stats_view(pace: Pace) -> dict[str, Any]:
+    """How well a loop keeps time."""
+    return {
+        "period_s": pace.period_s,
+        "jitter_p99_ms": round(pace.jitter_p99_s * 1e3, 3),
+        "cpu_share": round(pace.cpu_share, 5),
+        "overruns": pace.overruns,
+    }
 
 
 def loop_view(loop: Loop, driver: DriverChoice) -> dict[str, Any]:
@@ -73,12 +85,7 @@ def loop_view(loop: Loop, driver: DriverChoice) -> dict[str, Any]:
         },
         "services": services,
         "last_decision": decision_view(loop.last_step) if loop.last_step else None,
-        "loop_stats": {
-            "period_s": loop.pace.period_s,
-            "jitter_p99_ms": round(loop.pace.jitter_p99_s * 1e3, 3),
-            "cpu_share": round(loop.pace.cpu_share, 5),
-            "overruns": loop.pace.overruns,
-        },
+        "loop_stats": stats_view(loop.pace),
         "warnings": loop.warnings + ([f"database: {trouble}"] if (trouble := loop.recorder.trouble) else []),
     }
 

@@ -19,7 +19,7 @@ from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from edgewright.service.store.store import Store, StoreError
-from edgewright.service.store.tables import DecisionRow, EventRow, LoopRow
+from edgewright.service.store.tables import BackhaulRow, DecisionRow, EventRow, LoopRow
 
 FLUSH_S = 0.5
 KEPT_RECORDS = 20_000  # in memory while the database is away: over an hour of a loop with an interval of 1 s
@@ -27,6 +27,7 @@ BATCH = 500
 PRUNE_S = 30.0
 
 Record = tuple[type[DecisionRow | EventRow], dict[str, Any]]
+InForce = tuple[type[LoopRow | BackhaulRow], dict[str, Any]]  # columns of a loop's row
 log = structlog.get_logger("edgewright.store")
 
 
@@ -39,7 +40,7 @@ class Recorder:
     trouble: str | None = None  # why the last write failed; None while all is well
     lost: int = 0  # records dropped because memory was full
     _waiting: deque[Record] = field(default_factory=deque)
-    _limits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _in_force: dict[str, InForce] = field(default_factory=dict)  # by loop, the newest
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _wake: threading.Event = field(default_factory=threading.Event)
     _ending: bool = False
@@ -61,12 +62,16 @@ class Recorder:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def decision(self, row: dict[str, Any], limits: dict[str, Any] | None = None) -> None:
-        """Queue a decision; `limits` are those now in force, where they changed."""
+    def decision(
+        self, row: dict[str, Any], limits: dict[str, Any] | None = None, choice: list[int] | None = None
+    ) -> None:
+        """Queue a decision; `limits`, or of a backhaul the `choice` of paths, now in force, where they changed."""
         with self._lock:
             self._put(DecisionRow, row)
             if limits is not None:
-                self._limits[row["loop"]] = limits
+                self._in_force[row["loop"]] = LoopRow, {"limits": limits}
+            if choice is not None:
+                self._in_force[row["loop"]] = BackhaulRow, {"choice": choice}
 
     def event(self, kind: str, detail: str, *, loop: str = "", service: str = "") -> None:
         """Queue an event, and log it."""
@@ -93,30 +98,30 @@ class Recorder:
         while True:
             with self._lock:
                 batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
-                limits, lost = dict(self._limits), self.lost
-            if not batch and not limits:
+                in_force, lost = dict(self._in_force), self.lost
+            if not batch and not in_force:
                 return
             try:
-                self._write(batch, limits)
+                self._write(batch, in_force)
             except IntegrityError:  # some are there already: a commit whose answer was lost, a second worker
                 for record in batch:
                     with contextlib.suppress(IntegrityError):
-                        self._write([record], limits)
+                        self._write([record], in_force)
             with self._lock:
                 for _ in range(len(batch) - min(self.lost - lost, len(batch))):  # the oldest may have gone meanwhile
                     self._waiting.popleft()
-                for loop, values in limits.items():
-                    if self._limits.get(loop) is values:
-                        del self._limits[loop]
+                for loop, values in in_force.items():
+                    if self._in_force.get(loop) is values:
+                        del self._in_force[loop]
 
-    def _write(self, batch: list[Record], limits: dict[str, dict[str, Any]]) -> None:
+    def _write(self, batch: list[Record], in_force: dict[str, InForce]) -> None:
         with self.store.write() as session:
             for table in (DecisionRow, EventRow):
                 rows = [row for kind, row in batch if kind is table]
                 if rows:
                     session.execute(insert(table), rows)
-            for loop, values in limits.items():
-                session.execute(update(LoopRow).where(LoopRow.name == loop).values(limits=values))
+            for loop, (owner, values) in in_force.items():
+                session.execute(update(owner).where(owner.name == loop).values(**values))
 
     def prune(self) -> int:
         """Delete one batch of what is too old of each table -> rows deleted. Raises StoreError."""

@@ -35,15 +35,28 @@ class LoopRow(Table):
     created: Mapped[float]
 
 
+class BackhaulRow(Table):
+    """What a backhaul loop is to do, and the paths it last put in force."""
+
+    __tablename__ = "backhauls"
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    scenario: Mapped[dict[str, Any]]  # with its network
+    mode: Mapped[str] = mapped_column(String(16))
+    planner: Mapped[str] = mapped_column(String(40))
+    demand: Mapped[dict[str, Any]]  # matrix: id, None where they take turns; factor
+    choice: Mapped[list[Any]]  # path of each flow; empty before the first
+    created: Mapped[float]
+
+
 class DecisionRow(Table):
     __tablename__ = "decisions"
-    loop: Mapped[str] = mapped_column(String(63), primary_key=True)
+    loop: Mapped[str] = mapped_column(String(63), primary_key=True)  # a name is of one loop, whatever its kind
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     t: Mapped[float]
     by: Mapped[str] = mapped_column(String(16))  # policy | user
     mode: Mapped[str] = mapped_column(String(16))
-    policy: Mapped[str] = mapped_column(Text)
-    changed: Mapped[bool]  # limits were changed, or a change was refused
+    policy: Mapped[str] = mapped_column(Text)  # or planner
+    changed: Mapped[bool]  # limits or paths were changed, or a change was refused
     body: Mapped[dict[str, Any]]  # what was seen, wanted, allowed, done
     __table_args__ = (
         Index("decisions_by_time", "t"),

@@ -42,6 +42,20 @@ class Charts:
             chart = _chart(f"CPU limit and usage of {name} over the last 5 minutes", series)
         self._shown.append((chart, {"columns": _columns(index, 2), "group": "cpu"}))
 
+    def traffic(self) -> None:
+        """Of a backhaul: what is offered, what is carried."""
+        with _figure("Traffic, Mb/s", [("step", "offered"), ("area", "carried")]):
+            series = [{**_line("offered", thin=True), "step": "end"}, _line("carried", area=True)]
+            chart = _chart("Traffic offered and carried over the last 5 minutes", series)
+        self._shown.append((chart, {"columns": [1, 2], "group": "cpu"}))
+
+    def shares(self) -> None:
+        """Of a backhaul: efficiency and fairness, 0..1."""
+        with _figure("Share and fairness", [("line", "carried of offered"), ("thin", "Jain's index")]):
+            series = [_line("carried of offered"), _line("Jain's index", thin=True)]
+            chart = _chart("Carried of offered and Jain's index over the last 5 minutes", series)
+        self._shown.append((chart, {"columns": [3, 4], "top": 1}))
+
     def reset(self, rows: str) -> None:
         """Draw these rows (JSON) alone, in the charts that are still there."""
         self._shown = [(chart, facts) for chart, facts in self._shown if not chart.is_deleted]

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from edgewright.service.ui.backhaul.shapes import BackhaulColumns, BackhaulState, Plan
 from edgewright.service.ui.shapes import Columns, Decision, Event, LoopState, PolicyInfo
 
 PREFIX = "/api/edgewright/v1"
@@ -84,6 +85,34 @@ class Api:
     async def restart(self, key: str, loop: str, service: str) -> Told:
         return await self._write(key, "POST", _path(loop, "services", service, "restart"))
 
+    # Backhaul
+
+    async def backhauls(self) -> list[BackhaulState]:
+        return await self._read(list[BackhaulState], "/backhauls")
+
+    async def backhaul(self, loop: str) -> BackhaulState:
+        return await self._read(BackhaulState, _backhaul(loop))
+
+    async def backhaul_series(self, loop: str, seconds: float) -> BackhaulColumns:
+        return await self._read(BackhaulColumns, _backhaul(loop, "series"), seconds=round(seconds))
+
+    async def backhaul_decisions(self, loop: str, limit: int) -> list[Plan]:
+        return await self._read(list[Plan], _backhaul(loop, "decisions"), limit=limit)
+
+    async def backhaul_events(self, loop: str) -> list[Event]:
+        return await self._read(list[Event], _backhaul(loop, "events"))
+
+    async def change_backhaul(self, key: str, loop: str, **fields: str) -> Told:
+        """Set `mode` or `planner` of a loop."""
+        return await self._write(key, "PATCH", _backhaul(loop), fields)
+
+    async def demand(self, key: str, loop: str, **fields: float | None) -> Told:
+        """Set the `matrix` or the `factor`."""
+        return await self._write(key, "PUT", _backhaul(loop, "demand"), fields)
+
+    async def set_link(self, key: str, loop: str, link: int, up: bool) -> Told:
+        return await self._write(key, "POST", _backhaul(loop, "links", str(link), "repair" if up else "break"))
+
     async def _read(self, kind: type[T], path: str, **query: Any) -> T:
         answer = await self._send("GET", path, params=query)
         try:
@@ -133,3 +162,7 @@ def _sentence(answer: httpx.Response) -> str:
 
 def _path(*parts: str) -> str:
     return "/loops/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _backhaul(*parts: str) -> str:
+    return "/backhauls/" + "/".join(quote(part, safe="") for part in parts)

@@ -1,104 +1,44 @@
-"""One poll of a loop per second for all open pages of this process: they share what came and each draws it."""
+"""What the page of a scaling loop shows, polled."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nicegui import background_tasks
-
-from edgewright.service.ui.client import Api, ApiError, ApiGone
+from edgewright.service.ui.client import Api, ApiError
+from edgewright.service.ui.polling import Polling, Seen
 from edgewright.service.ui.shapes import Columns, Decision, Event, LoopState
 from edgewright.service.ui.words import changes
 
-SPAN_S = 300.0  # what the charts show
-PERIOD_S = 1.0
-RETRY_S = 2.0
 EVENTS_EVERY_S = 3.0
 KEPT_DECISIONS = 40
 RECORDED_WITHIN_S = 3.0  # decisions are written a moment after they were made
 
-log = logging.getLogger("edgewright.ui")
-
 
 @dataclass
-class View:
+class View(Seen):
     """The newest of everything a page shows."""
 
     loop: LoopState | None = None
     decisions: list[Decision] = field(default_factory=list)  # newest first
     events: list[Event] = field(default_factory=list)  # newest first
-    trouble: str | None = None  # why there is nothing newer
-    history_trouble: str | None = None  # why decisions and events may be incomplete
-    since: float = 0.0  # when the loop was last seen, seconds since the epoch
 
 
-Listener = Callable[[View, str | None], None]
-"""Called with the view and the new part of the charts' data (JSON), or None where nothing new came."""
-
-
-class Feed:
-    """Polls while somebody listens."""
-
+class Feed(Polling[View]):
     def __init__(self, api: Api, loop: str) -> None:
-        self.view = View()
-        self._api, self._loop = api, loop
-        self._listeners: dict[str, Listener] = {}
-        self._task: asyncio.Task[None] | None = None
-        self._lock = asyncio.Lock()
-        self._rows: dict[float, str] = {}  # time -> one chart row as JSON, oldest first
+        super().__init__(View(), loop)
+        self._api = api
         self._events_at = 0.0
         self._seq = -1  # of the newest decision seen
         self._search_until = 0.0  # ask for recorded decisions until then: some did not come with the state
-
-    def listen(self, who: str, listener: Listener) -> None:
-        self._listeners[who] = listener
-        if self._task is None or self._task.done():
-            self._task = background_tasks.create(self._run(), name=f"feed {self._loop}")
-
-    def leave(self, who: str) -> None:
-        self._listeners.pop(who, None)
-        if not self._listeners and self._task is not None:
-            self._task.cancel()
-            self._task = None
-
-    def whole(self) -> str:
-        """All chart rows of the last five minutes, JSON."""
-        return f"[{','.join(self._rows.values())}]"
-
-    async def refresh(self) -> None:
-        """Poll now and tell every page."""
-        async with self._lock:
-            try:
-                news = await self._poll()
-            except (ApiGone, ApiError) as error:
-                self.view.trouble = str(error)
-                news = None
-        for listener in list(self._listeners.values()):
-            try:
-                listener(self.view, news)
-            except Exception:
-                log.exception("a page could not draw the newest state")
-
-    async def _run(self) -> None:
-        while True:
-            started = time.monotonic()
-            await self.refresh()
-            period = PERIOD_S if self.view.trouble is None else RETRY_S
-            await asyncio.sleep(max(period - (time.monotonic() - started), 0.1))
 
     async def _poll(self) -> str:
         now, view = time.time(), self.view
         state = await self._api.loop(self._loop)
         if view.loop and [s.name for s in state.services] != [s.name for s in view.loop.services]:
             self._rows.clear()  # the loop was made anew: the columns of its rows are other services'
-        newest = next(reversed(self._rows), None)
-        seconds = SPAN_S if newest is None else min(now - newest + 2.0, SPAN_S)
-        columns = await self._api.series(self._loop, seconds)
+        columns = await self._api.series(self._loop, self._since(now))
         try:
             await self._poll_history(state)
             view.history_trouble = None
@@ -136,8 +76,7 @@ class Feed:
                     row.append(_at(getattr(mine, column, []), index))
             self._rows[t] = json.dumps(row)
             fresh.append(self._rows[t])
-        for t in [t for t in self._rows if t < next(reversed(self._rows)) - SPAN_S]:
-            del self._rows[t]
+        self._forget()
         return f"[{','.join(fresh)}]"
 
 

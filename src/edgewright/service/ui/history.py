@@ -11,7 +11,7 @@ from edgewright.service.ui import words
 from edgewright.service.ui.access import Access
 from edgewright.service.ui.client import Api
 from edgewright.service.ui.elements import Reading, State, box, text
-from edgewright.service.ui.shapes import Decision, Event, LoopState
+from edgewright.service.ui.shapes import Decision, Event, LiveLoop
 
 SHOWN_DECISIONS = 25
 SHOWN_EVENTS = 20
@@ -116,12 +116,12 @@ class Decisions:
 
 
 class Events:
-    def __init__(self) -> None:
+    def __init__(self, none: str = "Nothing was killed, restarted or refused") -> None:
         self._shown: list[str | int] = []
         with box("section", "card events").props('aria-label="Events"'):
             text("h2", "", "Events")
             self._list = box("div", "scroll").props('tabindex=0 role=list aria-label="Newest first"')
-            self._empty = text("p", "empty", "Nothing was killed, restarted or refused")
+            self._empty = text("p", "empty", none)
 
     def show(self, events: list[Event], zone: tzinfo) -> None:
         events = events[:SHOWN_EVENTS]
@@ -152,7 +152,7 @@ class Health:
                 self._overruns = Reading("Overruns", "Steps that took longer than the period")
             self._driver = text("p", "quiet")
 
-    def show(self, loop: LoopState) -> None:
+    def show(self, loop: LiveLoop) -> None:
         stats = loop.loop_stats
         self._period.show(words.NONE if stats.period_s is None else f"{stats.period_s:g}")
         self._jitter.show(words.milliseconds(stats.jitter_p99_ms))

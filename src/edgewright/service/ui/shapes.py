@@ -82,18 +82,23 @@ class LoopStats(Shape):
     overruns: int | None = None
 
 
-class LoopState(Shape):
+class LiveLoop(Shape):
+    """What every kind of loop has."""
+
     name: str
     phase: str = "running"
     mode: str
-    policy: str
     driver: DriverInfo
+    loop_stats: LoopStats = LoopStats()
+    warnings: list[str] = []
+
+
+class LoopState(LiveLoop):
+    policy: str
     slo: Slo
     slice: SliceState
     services: list[ServiceState] = []
     last_decision: Decision | None = None
-    loop_stats: LoopStats = LoopStats()
-    warnings: list[str] = []
 
 
 class PolicyInfo(Shape):

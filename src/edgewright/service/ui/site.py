@@ -12,10 +12,13 @@ from nicegui.storage import Storage
 
 from edgewright.service.ui import PageSettings
 from edgewright.service.ui.access import KEY
+from edgewright.service.ui.backhaul.feed import BackhaulFeed
+from edgewright.service.ui.backhaul.page import BackhaulPage
 from edgewright.service.ui.client import Api, ApiError, ApiGone
 from edgewright.service.ui.elements import box, text
 from edgewright.service.ui.feed import Feed
-from edgewright.service.ui.page import Page, theme_button
+from edgewright.service.ui.live import theme_button
+from edgewright.service.ui.page import Page
 
 TIMEOUT_S = 5.0
 ACCENT = "#1f5fbf"  # white text on it has a contrast of 6:1, in light and dark alike
@@ -32,11 +35,11 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
     Storage.path = folder
     api = Api(_http(parent, settings))
     feeds: dict[str, Feed] = {}
+    backhaul_feeds: dict[str, BackhaulFeed] = {}
     assets = files("edgewright.service.ui") / "assets"
-    ui.add_head_html(
-        f"<style>{(assets / 'page.css').read_text()}</style><script>{(assets / 'charts.js').read_text()}</script>",
-        shared=True,
-    )
+    for name in ("page.css", "backhaul.css", "charts.js", "backhaul.js"):
+        tag = "style" if name.endswith(".css") else "script"
+        ui.add_head_html(f"<{tag}>{(assets / name).read_text()}</{tag}>", shared=True)
 
     # The page takes every path that is left; an unknown call of the API must still be answered as the API does.
     @parent.api_route(
@@ -49,23 +52,42 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
     async def index(request: Request, loop: str | None = None, key: str | None = None) -> Response | None:
         ui.colors(primary=ACCENT)
         try:
-            if key is not None:  # out of the address bar and the history at once
-                if await api.knows(key):  # or a foreign link could change what a visitor may do, and fill the disk
-                    app.storage.user[KEY] = key
-                return RedirectResponse(str(request.url.remove_query_params("key").replace(scheme="", netloc="")), 303)
+            if key is not None:
+                return await keep_key(request, key)
             loops = [each.name for each in await api.loops()]
             policies = await api.policies()
+            others = bool(await api.backhauls())
         except (ApiGone, ApiError) as error:
             _waiting("Waiting for the API", str(error))
             return None
-        if not loops or (loop is not None and loop not in loops):
-            _waiting(f"No loop is called {loop}" if loop else "No loop is running", "It will show here once it starts.")
-            return None
-        name = loop or loops[0]
-        feed = feeds.setdefault(name, Feed(api, name))
-        await feed.refresh()
-        Page(api, feed, name, loops, policies)
+        if name := _chosen(loop, loops):
+            feed = feeds.setdefault(name, Feed(api, name))
+            await feed.refresh()
+            Page(api, feed, name, loops, policies, others)
         return None
+
+    @ui.page("/backhaul", response_timeout=2 * TIMEOUT_S)
+    async def backhaul(request: Request, name: str | None = None, key: str | None = None) -> Response | None:
+        ui.colors(primary=ACCENT)
+        try:
+            if key is not None:
+                return await keep_key(request, key)
+            loops = [each.name for each in await api.backhauls()]
+            others = bool(await api.loops())
+        except (ApiGone, ApiError) as error:
+            _waiting("Waiting for the API", str(error))
+            return None
+        if chosen := _chosen(name, loops, "backhaul loop"):
+            feed = backhaul_feeds.setdefault(chosen, BackhaulFeed(api, chosen))
+            await feed.refresh()
+            BackhaulPage(api, feed, chosen, loops, others)
+        return None
+
+    async def keep_key(request: Request, key: str) -> Response:
+        """Out of the address bar and the history at once, into the visitor's session."""
+        if await api.knows(key):  # or a foreign link could change what a visitor may do, and fill the disk
+            app.storage.user[KEY] = key
+        return RedirectResponse(str(request.url.remove_query_params("key").replace(scheme="", netloc="")), 303)
 
     ui.run_with(
         parent,
@@ -86,6 +108,14 @@ def _http(parent: FastAPI, settings: PageSettings) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=settings.api_url, timeout=TIMEOUT_S, trust_env=False)
     inside = httpx.ASGITransport(parent, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=inside, base_url="http://localhost", timeout=TIMEOUT_S)
+
+
+def _chosen(asked: str | None, loops: list[str], kind: str = "loop") -> str | None:
+    """The loop to show; where there is none a page that waits for it."""
+    if loops and (asked is None or asked in loops):
+        return asked or loops[0]
+    _waiting(f"No {kind} is called {asked}" if asked else f"No {kind} is running", "It will show here once it starts.")
+    return None
 
 
 def _waiting(title: str, reason: str) -> None:

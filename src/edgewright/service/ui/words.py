@@ -118,9 +118,9 @@ def event_level(kind: str) -> Level:
     last = kind.rpartition("_")[2]
     if last in {"died", "failed", "refused", "trouble", "lost", "killed", "kill", "overbooked"}:
         return "bad"
-    if last in {"restarted", "overrun"}:
+    if last in {"restarted", "overrun", "again"}:
         return "warn"
-    return "ok" if last in {"back", "started"} else "quiet"
+    return "ok" if last in {"back", "started", "repaired"} else "quiet"
 
 
 @dataclass(frozen=True)
