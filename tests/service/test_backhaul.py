@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import yaml
 from edgewright.backhaul.driver import layout
 from edgewright.backhaul.driver import simulated as twin
 from edgewright.backhaul.model import Network
-from edgewright.drivers.capabilities import Capability, probe_one
+from edgewright.drivers.capabilities import Capability
 from edgewright.drivers.forwarding import Counters, RouteError
 from edgewright.drivers.linux.namespaces import FOLDER
 from edgewright.drivers.simulated_network import SimulatedNetwork
@@ -429,11 +429,8 @@ def test_another_process_hands_orders_to_the_worker(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def real(tmp_path: Path) -> Settings:
-    found = probe_one("network-emulation")
-    if not found.available:
-        refuse = pytest.fail if os.environ.get("EDGEWRIGHT_REQUIRE_REAL") == "1" else pytest.skip
-        refuse(f"{found.title}: {found.reason}")
+def real(tmp_path: Path, require: Callable[..., None]) -> Settings:
+    require("network-emulation")
     return with_backhaul(tmp_path, scenario(driver="emulated", interval_s=0.1))
 
 
