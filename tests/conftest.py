@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edgewright.drivers.capabilities import probe_one
+from edgewright.drivers.capabilities import PROBES, probe_one
 
 
 @pytest.fixture(scope="session")
@@ -17,14 +17,16 @@ def require() -> Callable[..., None]:
 
     The variable holds names of `edgewright doctor` with commas, or 1 for all.
     """
-    required = os.environ.get("EDGEWRIGHT_REQUIRE_REAL", "").split(",")
+    required = {name.strip() for name in os.environ.get("EDGEWRIGHT_REQUIRE_REAL", "").split(",")} - {""}
+    if unknown := required - {"1", *PROBES}:
+        raise pytest.UsageError(f"EDGEWRIGHT_REQUIRE_REAL: {sorted(unknown)}; there are 1 and {sorted(PROBES)}")
     probed = functools.cache(probe_one)
 
     def check(*names: str) -> None:
         for name in names:
             found = probed(name)
             if not found.available:
-                refuse = pytest.fail if {name, "1"} & set(required) else pytest.skip
+                refuse = pytest.fail if {name, "1"} & required else pytest.skip
                 refuse(f"{found.title}: {found.reason}")
 
     return check

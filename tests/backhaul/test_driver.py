@@ -151,6 +151,18 @@ def test_a_cut_link_is_noticed_replanned_and_carried_around(bench) -> None:
     agreed(bench, driver, fair(demand, FIRST))
 
 
+def test_a_link_that_comes_back_carries_once_its_paths_are_put_again(bench) -> None:
+    driver, demand = BackhaulDriver(NETWORK, bench.plane), [3.0, 0.0, 0.0, 3.0]
+    driver.apply(FIRST)
+    bench.offer(demand)
+    agreed(bench, driver, demand)
+    for up in (False, True):
+        bench.plane.set_link(0, up=up)
+    agreed(bench, driver, [0.0, 0.0, 0.0, 3.0])
+    assert driver.apply(np.array([0, NO_PATH, NO_PATH, NO_PATH])).ok
+    agreed(bench, driver, demand)
+
+
 def test_a_path_over_a_broken_link_is_refused_and_the_old_one_carries_on(bench) -> None:
     driver, demand = BackhaulDriver(NETWORK, bench.plane), [3.0, 3.0, 3.0, 3.0]
     driver.apply(FIRST)
@@ -179,7 +191,7 @@ def test_a_flow_that_changes_its_path_goes_on_meanwhile(bench) -> None:
     assert np.median(rates, axis=0) == pytest.approx(demand, rel=0.1)
 
 
-@pytest.mark.parametrize("choice", [[0, 0, 0], [0, 0, 0, 3], [0, 0, 0, -2]])
+@pytest.mark.parametrize("choice", [np.zeros(4), [0, 0, 0], [0, 0, 0, 3], [0, 0, 0, -2]])
 def test_a_choice_that_no_network_has_is_bad_input(choice) -> None:
     driver = BackhaulDriver(NETWORK, simulated(NETWORK))
     with pytest.raises(InputError, match="choice"):

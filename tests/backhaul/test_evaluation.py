@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 from edgewright.backhaul.evaluation import STUDY, Case, compare, study_files
 from edgewright.cli import app
 from edgewright.core.errors import InputError
+from edgewright.core.files import cache_folder
 from edgewright.studies import run_study
 from edgewright.studies.model import read_study
 
@@ -56,8 +58,28 @@ def test_bad_cases_are_refused(field: str, value: object) -> None:
         Case.model_validate({"format": "edgewright.backhaul-case/1", "name": "x", field: value})
 
 
-def test_methods_meet_the_same_problems(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("ppo", {"trained": "brokn"}),
+        ("ppo", {"task": "speed"}),
+        ("ppo", {"steps": "x"}),
+        ("search", {"evaluations": 0}),
+        ("random", {"steps": 1}),
+        ("speed", {}),
+    ],
+)
+def test_bad_parameters_are_refused_before_anything_runs(method: str, parameters: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        STUDY.check(Case(name="x"), method, parameters)
+    with pytest.raises(InputError, match="objective"):
+        STUDY.check(Case(name="x", objective="alpha"), "ppo", {})
+
+
+def test_methods_meet_the_same_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy is trained in passing, on links that break, and kept; brute force is never beaten."""
+    monkeypatch.setenv("EDGEWRIGHT_JAX_CACHE", str(cache_folder() / "jax"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "study.yaml"
     file.write_text(
         "format: edgewright.study/1\nname: small\ncapability: backhaul\nseeds: 2\nquick: true\nmethods:\n"
@@ -72,8 +94,18 @@ def test_methods_meet_the_same_problems(tmp_path: Path) -> None:
     assert set(rows) == {"search"}
     assert rows["search"]["value"] >= 0
     assert rows["search"]["cpu"] > 0
+    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 2  # a policy for each network
+    table = parquet.read_table(result.folder / "results.parquet").to_pydict()
+    found = {name: value for name, value in zip(table["method"], table["value_percent"], strict=True) if name != "ppo"}
+    assert found["enumeration"] >= max(found.values()) - 1e-9
 
 
 def test_on_the_command_line(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(app, ["backhaul", "evaluate", "--only", "speed"])
     assert (wrong.exit_code, "--only" in wrong.output) == (2, True)
+    file = tmp_path / "file"
+    file.write_text("")
+    wrong = CliRunner().invoke(app, ["backhaul", "evaluate", "--out", str(file)])
+    assert (wrong.exit_code, "--out" in wrong.output) == (2, True)
+    wrong = CliRunner().invoke(app, ["backhaul", "generate", "--out", str(tmp_path / "net.json"), "--demand", "²-³"])
+    assert (wrong.exit_code, "--demand" in wrong.output) == (2, True)

@@ -12,6 +12,7 @@ from edgewright.backhaul.generate import Recipe, generate, traffic
 from edgewright.backhaul.model import NO_PATH, Flow, Link, Network, Path, Problem, check
 from edgewright.backhaul.replanning import replan
 from edgewright.backhaul.solvers.search import search
+from edgewright.backhaul.solvers.subset_sum import subset_sum
 from edgewright.core.errors import InputError
 
 
@@ -76,20 +77,30 @@ def test_bad_input_is_refused() -> None:
         replan(problem, running, moves=-1)
 
 
-def test_a_flow_leaves_a_broken_path_even_where_that_gains_nothing() -> None:
-    """Two flows over one full link: whether the second gets half of it or nothing, as much is carried."""
-    path = [Path(band="mmwave", nodes=(2, 1, 0)), Path(band="sub6", nodes=(2, 0))]
-    network = Network(
-        name="shared",
-        nodes=3,
-        donors=(0,),
-        links=(
-            Link(u=1, v=0, band="mmwave", capacity_mbps=100),
-            Link(u=2, v=1, band="mmwave", capacity_mbps=100),
-            Link(u=2, v=0, band="sub6", capacity_mbps=100),
-        ),
-        flows=(Flow(source=1, paths=(Path(band="mmwave", nodes=(1, 0)),)), Flow(source=2, paths=tuple(path))),
+def parallel(broken: set[int]) -> Problem:
+    """A flow over one full link that it shares with another, or by either of two more ways that may be broken."""
+    ways = [(2, 1, 0), (2, 3, 0), (2, 4, 0)]
+    links = [Link(u=u, v=v, band="mmwave", capacity_mbps=100) for _, u, v in ways]
+    links += [Link(u=2, v=via, band="mmwave", capacity_mbps=100) for _, via, _ in ways]
+    flows = (
+        Flow(source=1, paths=(Path(band="mmwave", nodes=(1, 0)),)),
+        Flow(source=2, paths=tuple(Path(band="mmwave", nodes=nodes) for nodes in reversed(ways))),
     )
-    problem = Problem(network, np.array([100.0, 100.0]), broken=frozenset({2}))
-    assert replan(problem, np.array([0, 1]))[-1].choice.tolist() == [0, 0]
-    assert search(problem).choice.tolist() == [0, 0]
+    network = Network(name="parallel", nodes=5, donors=(0,), links=tuple(links), flows=flows)
+    return Problem(network, np.array([100.0, 100.0]), broken=frozenset(broken))
+
+
+def test_a_flow_leaves_a_broken_path_even_where_that_gains_nothing() -> None:
+    """Whether the second flow gets half of the link or nothing, as much is carried."""
+    problem = parallel({1, 2})
+    assert replan(problem, np.array([0, 0]))[-1].choice.tolist() == [0, 2]
+    assert search(problem).choice.tolist() == [0, 2]
+    assert subset_sum(problem).choice.tolist() == [0, 2]
+
+
+def test_a_flow_without_a_whole_path_does_not_wander() -> None:
+    problem = parallel({3, 4, 5})
+    (plan,) = replan(problem, np.array([0, 1]))
+    assert plan.choice.tolist() == [0, 1]
+    assert plan.evaluations < 20
+    assert search(problem).efficiency == 0.5

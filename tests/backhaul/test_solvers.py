@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,8 @@ def test_enumeration_finds_the_best_of_all(objective: Objective) -> None:
 def test_alpha_fairness_lies_between_efficiency_and_the_worst_served() -> None:
     demand, rates = np.array([100.0, 200.0, 0.0]), np.array([50.0, 180.0, 0.0])
     values = [Objective("alpha", alpha=alpha).value(demand, rates) for alpha in (0.0, 1.0, 2.0, 16.0)]
+    assert Objective("alpha", alpha=1 + 1e-14).value(demand, rates) == pytest.approx(values[1])
+    assert Objective("alpha", alpha=1 + 1e-5).value(demand, rates) == pytest.approx(values[1], abs=1e-5)
     assert values[0] == pytest.approx(230 / 300)
     assert values[1] == pytest.approx((0.5 * 0.9**2) ** (1 / 3))
     assert values[2] == pytest.approx(3 / (1 / 0.5 + 2 / 0.9))
@@ -106,10 +109,39 @@ def test_search_finds_the_optimum_where_it_is_proven(objective: Objective) -> No
     assert np.mean(gaps) <= 0.001
 
 
+def test_search_for_fairness_does_not_stay_where_it_began() -> None:
+    search, enumeration = load(SOLVERS["search"]), load(SOLVERS["enumeration"])
+    gaps = []
+    for seed in range(3):
+        network = generate(Recipe(nodes=20, paths=1), seed=seed)
+        (matrix,) = traffic(len(network.flows), 1, active=1.0, seed=seed)
+        problem = Problem(network, np.array(matrix.demand_mbps), Objective("jain"))
+        gaps.append(enumeration(problem).value - search(problem).value)
+    assert np.mean(gaps) <= 0.002
+
+
 def test_search_is_never_below_the_greedy() -> None:
     search, greedy = load(SOLVERS["search"]), load(SOLVERS["subset-sum"])
     for problem in drawn(nodes=60, paths=3, seed=1):
         assert search(problem).value >= greedy(problem).value - 1e-12
+
+
+def test_a_limit_that_is_never_reached_changes_nothing() -> None:
+    search = load(SOLVERS["search"])
+    for objective in (Objective(), Objective("jain")):
+        problem = replace(drawn(nodes=60, paths=3, seed=1)[0], objective=objective)
+        alone, limited = search(problem, seed=3), search(problem, seed=3, time_limit_s=1000.0)
+        assert alone.choice.tolist() == limited.choice.tolist()
+        assert alone.evaluations == limited.evaluations
+
+
+def test_a_start_is_checked() -> None:
+    problem = drawn()[0]
+    found = load(SOLVERS["random"])(problem)
+    everywhere = Problem(problem.network, np.full(len(problem.network.flows), 100.0))
+    assert check(everywhere, load(SOLVERS["search"])(everywhere, start=found)) == []  # some have no path there
+    with pytest.raises(InputError, match="start"):
+        load(SOLVERS["search"])(problem, start=replace(found, choice=found.choice + 99))
 
 
 def test_many_flows_start_from_the_linear_program() -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from edgewright.core.errors import InputError
 from edgewright.drivers.forwarding import Layout, LinkSpec, RouteError
 from edgewright.drivers.linux.namespaces import NetworkError, reconcile
 from edgewright.drivers.linux.netlink import Netlink, Route
-from edgewright.drivers.linux.network import CORE, FIRST_TABLE, EmulatedNetwork
+from edgewright.drivers.linux.network import CORE, FIRST_TABLE, SINK, EmulatedNetwork
 from edgewright.drivers.linux.processes import Process
+from edgewright.drivers.linux.traffic import Traffic
 
 pytestmark = pytest.mark.real
 LINE = Layout(4, (0, 3), (LinkSpec(1, 0, 10), LinkSpec(2, 1, 10), LinkSpec(2, 3, 10)), (1, 2))
@@ -124,6 +129,7 @@ def test_a_link_that_is_down_at_either_end_or_comes_back_is_seen(network: Emulat
 def test_what_a_crashed_owner_left_is_removed_and_nothing_else(network: EmulatedNetwork) -> None:
     code = f"""
 import os, signal
+from edgewright.core.errors import InputError
 from edgewright.drivers.forwarding import Layout, LinkSpec
 from edgewright.drivers.linux.netlink import Netlink, Route
 from edgewright.drivers.linux.network import SINK, EmulatedNetwork
@@ -145,6 +151,39 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert ours(owner) == []
     assert len(ours(os.getpid())) == 5
     network.route(0, [0])
+
+
+def test_two_who_clean_up_at_once_leave_nothing(network: EmulatedNetwork) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(network.close) for _ in range(4)]:
+            done.result()
+    assert ours(os.getpid()) == []
+
+
+def test_a_deletion_that_failed_is_tried_again(network: EmulatedNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(NetworkError, match="stay"):
+        network.close()
+    monkeypatch.undo()
+    network.close()
+    assert ours(os.getpid()) == []
+
+
+def test_senders_say_what_they_cannot_offer_and_that_they_ended(network: EmulatedNetwork) -> None:
+    network.route(0, [0])
+    with Traffic([(network.namespace(1), network.address(0))], (network.namespace(CORE), SINK)) as traffic:
+        for wrong in (float("nan"), -1.0, float("inf")):
+            with pytest.raises(InputError, match="demand_mbps"):
+                traffic.offer([wrong])
+        traffic.offer([20_000.0])  # more than 32 bits of bytes a second
+        deadline = time.monotonic() + 10.0
+        while not network.counters().flow_bytes[0]:
+            assert time.monotonic() < deadline, "no byte came"
+            time.sleep(0.05)
+        os.kill(traffic.pid, signal.SIGKILL)
+        Process.of(traffic.pid).wait(5.0)
+        with pytest.raises(BrokenPipeError, match="senders"):
+            traffic.offer([1.0])
 
 
 def test_a_network_that_cannot_be_built_says_why_and_leaves_nothing(

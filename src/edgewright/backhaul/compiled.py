@@ -17,6 +17,7 @@ from edgewright.backhaul.model import LEAST_SHARE, Problem
 from edgewright.core.contracts import BoolArray, FloatArray, IntArray
 
 BETTER = 1e-12  # of the objective, before it counts as better
+GEOMETRIC = 1e-6  # |1 - alpha| below which a mean of powers is taken as the geometric one, which it is in the limit
 PATIENCE = 10  # times all moves of one flow without a gain, before a search starts anew
 
 
@@ -42,10 +43,11 @@ class Aim(NamedTuple):
 
     efficiency: float  # its weight; Jain's index has the rest
     alpha: float
+    least_share: float
 
 
 def aim_of(problem: Problem) -> Aim:
-    return Aim(problem.objective.weights[0], problem.objective.exponent)
+    return Aim(problem.objective.weights[0], problem.objective.exponent, LEAST_SHARE)
 
 
 def flows_of(problem: Problem) -> Flows:
@@ -140,11 +142,12 @@ def evaluate(paths: IntArray, flows: Flows, offered: float, aim: Aim) -> float:
         return 1.0
     if aim.alpha > 0.0:
         mean, exponent = 0.0, 1.0 - aim.alpha
+        geometric = abs(exponent) < GEOMETRIC
         for i in range(rates.size):
-            share = max(rates[i] / flows.demand[i], LEAST_SHARE)
-            mean += flows.demand[i] * (np.log(share) if exponent == 0.0 else share**exponent)
+            share = max(rates[i] / flows.demand[i], aim.least_share)
+            mean += flows.demand[i] * (np.log(share) if geometric else share**exponent)
         mean /= offered
-        return np.exp(mean) if exponent == 0.0 else mean ** (1.0 / exponent)  # type: ignore[no-any-return]
+        return np.exp(mean) if geometric else mean ** (1.0 / exponent)  # type: ignore[no-any-return]
     total = squares = 0.0
     for rate in rates:
         total += rate
@@ -242,31 +245,58 @@ def enumerate_some(
     return best_value, tried, False
 
 
-@njit(cache=True, nogil=True)
-def improve(best: IntArray, flows: Flows, aim: Aim, evaluations: int, state: IntArray) -> int:
-    """Improve `best` int[A] in place -> evaluations used, negative where there is nothing more to gain.
+class Walk(NamedTuple):
+    """Where a search stands, so that it can go on as if it had not been stopped."""
 
-    `state` int[1]: the seed of this batch, replaced by the next one's.
-    """
-    np.random.seed(state[0])
-    offered = flows.demand.sum()
+    best: IntArray  # [A] paths
+    base: IntArray  # [A] the best since it started anew
+    now: IntArray  # [A]
+    movable: IntArray  # flows with a choice, in the order in which they are looked at
+    awake: BoolArray  # [A]
+    values: FloatArray  # of now, base, best
+    counts: IntArray  # evaluations, those at the last gain, place in the order, looks since the last move, descending
+
+
+def walk_from(paths: IntArray, flows: Flows) -> Walk:
     movable = np.flatnonzero(flows.options > 1)
-    now = best.copy()
-    base = best.copy()  # the best since the last start
-    value = base_value = best_value = evaluate(now, flows, offered, aim)
-    used = gained = 1
-    patience = PATIENCE * int((flows.options - 1).sum())
-    held = np.empty(now.size, dtype=np.bool_)
+    return Walk(
+        paths.copy(),
+        paths.copy(),
+        paths.copy(),
+        movable,
+        np.ones(paths.size, dtype=np.bool_),
+        np.zeros(3),
+        np.zeros(5, dtype=np.int64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def improve(walk: Walk, flows: Flows, aim: Aim, evaluations: int, until: int, seed: int) -> bool:
+    """Search on until so many evaluations -> whether there is more to gain before `evaluations`.
+
+    The first call draws from `seed`; between calls nothing else that is compiled may draw in this thread.
+    """
+    best, base, now, movable, awake, values, counts = walk
+    offered, size = flows.demand.sum(), movable.size
+    if counts[0] == 0:
+        np.random.seed(seed)
+        values[:] = evaluate(now, flows, offered, aim)
+        counts[0] = counts[1] = 1
+    value, base_value, best_value = values
+    used, gained, k, idle, descending = counts
+    patience = PATIENCE * (flows.options - 1).sum()
     use_held = aim.efficiency == 1.0 and aim.alpha == 0.0  # else it may gain where a flow that has all it asks moves
+    held, mark = np.empty(now.size, dtype=np.bool_), np.zeros(flows.capacity.size, dtype=np.bool_)
     if use_held:
+        fill(now, flows)
         find_held(now, flows, held)
-    awake, mark = np.ones(now.size, dtype=np.bool_), np.zeros(flows.capacity.size, dtype=np.bool_)
-    while used < evaluations and movable.size > 0 and best_value < 1.0 - BETTER:
-        np.random.shuffle(movable)
-        idle, k = 0, 0
-        while idle < movable.size and used < evaluations:
+    while used < min(evaluations, until) and size > 0 and best_value < 1.0 - BETTER:
+        if not descending:
+            np.random.shuffle(movable)
+            k, idle, descending = 0, 0, 1
+        while idle < size and used < min(evaluations, until):
             flow = movable[k]
-            k = (k + 1) % movable.size
+            k = (k + 1) % size
             idle += 1
             if not awake[flow]:
                 continue
@@ -282,6 +312,9 @@ def improve(best: IntArray, flows: Flows, aim: Aim, evaluations: int, state: Int
                     find_held(now, flows, held)
                 used += 1  # for all objectives, so that they search equally far
                 idle = 0
+        if idle < size and used < evaluations:
+            break  # to go on here
+        descending = 0
         if value > base_value + BETTER:
             base_value, gained = value, used
             base[:] = now
@@ -302,30 +335,50 @@ def improve(best: IntArray, flows: Flows, aim: Aim, evaluations: int, state: Int
         if use_held:
             find_held(now, flows, held)
         used += 1
-    state[0] = np.random.randint(2**31 - 1)
-    return used if movable.size > 0 and best_value < 1.0 - BETTER else -used
+    values[0], values[1], values[2] = value, base_value, best_value
+    counts[0], counts[1], counts[2], counts[3], counts[4] = used, gained, k, idle, descending
+    return used < evaluations and size > 0 and best_value < 1.0 - BETTER
 
 
 @njit(cache=True, nogil=True)
 def best_path(now: IntArray, flow: int, value: float, flows: Flows, offered: float, aim: Aim) -> tuple[int, float, int]:
     """The path on which a flow lifts the objective most above `value`, else its own; the value then, evaluations.
 
-    Off a broken path a flow goes even where that gains nothing.
+    Off a broken path, to one that is whole, a flow goes even where that gains nothing.
     """
     old = chosen = now[flow]
-    tried, least = 0, BETTER
-    for k in range(flows.path_start[old], flows.path_start[old + 1]):
-        if flows.capacity[flows.path_links[k]] <= 0.0:
-            least = -BETTER
+    tried, leaves = 0, is_broken(old, flows)
     for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
         if path != old:
             now[flow] = path
             reached = evaluate(now, flows, offered, aim)
             tried += 1
-            if reached > value + least:
-                value, chosen, least = reached, path, BETTER
+            freed = leaves and not is_broken(path, flows)
+            if reached > value + (-BETTER if freed else BETTER):
+                value, chosen = reached, path
+                leaves = leaves and not freed
     now[flow] = old
     return chosen, value, tried
+
+
+@njit(cache=True, nogil=True)
+def leave_broken(paths: IntArray, flows: Flows, aim: Aim) -> int:
+    """Put flows of broken paths on whole ones, in place, where nothing is lost by it -> evaluations"""
+    offered, used = flows.demand.sum(), 1
+    value = evaluate(paths, flows, offered, aim)
+    for flow in range(paths.size):
+        if is_broken(paths[flow], flows):
+            paths[flow], value, tried = best_path(paths, flow, value, flows, offered, aim)
+            used += tried
+    return used
+
+
+@njit(cache=True, nogil=True)
+def is_broken(path: int, flows: Flows) -> bool:
+    for k in range(flows.path_start[path], flows.path_start[path + 1]):
+        if flows.capacity[flows.path_links[k]] <= 0.0:
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True)

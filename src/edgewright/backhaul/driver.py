@@ -60,7 +60,12 @@ class BackhaulDriver:
         """
         choice, arrays = np.asarray(action), self.network.arrays
         counts = np.diff(arrays.flow_start)
-        if choice.shape != counts.shape or (choice < NO_PATH).any() or (choice >= counts).any():
+        if (
+            choice.dtype.kind not in "iu"
+            or choice.shape != counts.shape
+            or (choice < NO_PATH).any()
+            or (choice >= counts).any()
+        ):
             raise InputError("choice", choice.tolist(), f"a path of each of {counts.size} flows, or {NO_PATH}")
         done: dict[str, int] = {}
         refused: dict[str, str] = {}

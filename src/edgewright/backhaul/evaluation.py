@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from edgewright.backhaul.figures import AIMS
 from edgewright.backhaul.generate import Recipe, generate, traffic
 from edgewright.backhaul.model import Network, Objective, Problem, Solution
 from edgewright.backhaul.solvers import SOLVERS
@@ -29,6 +30,7 @@ TRAFFIC = 1_000  # seed of a network's traffic: its own and this
 TRIES = 10_000  # draws of links to break, until every flow has a path left
 TRAINING_STEPS = 20_000
 MOST_BROKEN = 5
+TASKS = ("reference", "gain")  # see `training.Task`
 Trained = Literal["own", "other", "broken"]
 
 
@@ -178,6 +180,12 @@ class BackhaulStudy:
             raise InputError("method", method, f"ppo, or one of {sorted(SOLVERS)}")
         if unknown := set(parameters) - known:
             raise InputError("parameters", sorted(unknown), f"of {method}: {sorted(known) or 'none'}")
+        for name, value in parameters.items():
+            allowed: Any = {"task": TASKS, "trained": get_args(Trained)}.get(name)
+            if value not in allowed if allowed else type(value) is not int or value < 1:
+                raise InputError(f"parameters.{name}", value, f"one of {allowed}" if allowed else "a whole number >= 1")
+        if method == "ppo" and scenario.objective == "alpha":
+            raise InputError("objective", "alpha", "efficiency, jain or weighted for ppo")
 
     def prepare(self, source: ScenarioSource) -> Case:
         return source.read(Case)
@@ -192,7 +200,11 @@ class BackhaulStudy:
         means = {name: float(column.mean()) for name, column in columns.items()}
         facts = {"nodes": scenario.nodes, "paths": scenario.paths, "active": scenario.active, "broken": scenario.broken}
         facts |= {"lowest_mbps": scenario.demand_mbps[0], "mmwave_only": scenario.bands == "mmwave"}
-        facts |= {"gamma": scenario.aim.weights[0] - scenario.aim.weights[1], "steps": parameters.get("steps", 0)}
+        facts |= {
+            "aim": AIMS.index(scenario.objective),
+            "learned": method == "ppo",
+            "steps": parameters.get("steps", 0),
+        }
         facts["training_steps"] = parameters.get("training_steps", TRAINING_STEPS)
         return Result(
             {

@@ -20,6 +20,7 @@ MEASURES = {
     "jain_percent": "Jain's index, %",
     "cpu_ms": "CPU of an allocation, ms",
 }
+AIMS = ("efficiency", "jain", "weighted", "alpha")
 USUAL_STEPS = 300  # of an allocation
 AXES = {"nodes": "nodes", "broken": "broken links", "active": "probability that a flow asks"}
 
@@ -96,7 +97,7 @@ def _training(cells: Sequence[Cell], path: Path) -> Path:
     loads = sorted({_fact(cell, "active") for cell in cells})
     for load, colour, marker in zip(loads, COLOURS, MARKERS, strict=False):
         of_load = [cell for cell in cells if _fact(cell, "active") == load]
-        trained = [c for c in of_load if c.method != "search" and _fact(c, "steps") in (0, USUAL_STEPS)]
+        trained = [c for c in of_load if _fact(c, "learned") and _fact(c, "steps") in (0, USUAL_STEPS)]
         stepped = [c for c in of_load if _fact(c, "steps")]
         _line(left, stepped, "steps", "efficiency_percent", colour, marker, f"{load:g}")
         _line(right, trained, "training_steps", "efficiency_percent", colour, marker, "")
@@ -133,10 +134,9 @@ def _line(panel: Any, cells: Sequence[Cell], x: str, metric: str, colour: str, m
 
 def _panel(cell: Cell) -> tuple[str, ...]:
     """What configurations of one panel share, in words."""
-    gamma, low = _fact(cell, "gamma"), _fact(cell, "lowest_mbps")
-    aim = {1.0: "efficiency", -1.0: "fairness"}.get(gamma, f"gamma {gamma:g}")
+    aim, low = AIMS[int(_fact(cell, "aim"))], _fact(cell, "lowest_mbps")
     band = ("mm-wave only",) if _fact(cell, "mmwave_only") else ()
-    return f"for {aim}", f"{_fact(cell, 'paths'):.0f} paths", f"from {low:.0f} Mb/s", *band
+    return f"aim: {aim}", f"{_fact(cell, 'paths'):.0f} a band", f"from {low:.0f} Mb/s", *band
 
 
 def _fact(cell: Cell, name: str) -> float:

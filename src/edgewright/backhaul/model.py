@@ -183,7 +183,7 @@ class Objective:
     def of(self, efficiency: float, jain: float) -> float:
         """0..1; for `alpha` what it cannot exceed."""
         w, v = self.weights
-        return w * efficiency + v * jain
+        return max(w * efficiency + v * jain, LEAST_SHARE if self.exponent else 0.0)
 
     def value(self, demand_mbps: FloatArray, rates_mbps: FloatArray) -> float:
         """0..1; float[F] each."""
@@ -192,7 +192,7 @@ class Objective:
             return self.of(*measures(demand_mbps, rates_mbps))
         demand = demand_mbps[active]
         shares = np.maximum(rates_mbps[active] / demand, LEAST_SHARE)
-        if self.alpha == 1.0:
+        if abs(1 - self.alpha) < 1e-6:
             return float(np.exp(np.average(np.log(shares), weights=demand)))
         return float(np.average(shares ** (1 - self.alpha), weights=demand) ** (1 / (1 - self.alpha)))
 

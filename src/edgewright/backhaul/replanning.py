@@ -13,6 +13,8 @@ from edgewright.backhaul.solvers.solution import solved
 from edgewright.core.contracts import IntArray
 from edgewright.core.errors import InputError
 
+MOST_MOVES = 10  # of a flow, within one step of the budget: rounding must not keep two paths changing places
+
 
 def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> list[Solution]:
     """The trade-off of quality and change: item k is the best found with at most k flows off their running path.
@@ -39,7 +41,7 @@ def replan(problem: Problem, running: IntArray, *, moves: int | None = None) -> 
     evaluations = 0
     for allowed in range(budget + 1):
         moves_made, moved = 0, True
-        while moved:
+        while moved and moves_made <= MOST_MOVES * now.size:
             changed = int(((before != NO_PATH) & (now != before)).sum())
             moved, tried = replan_step(now, before, flows, aim, changed < allowed)
             moves_made += moved

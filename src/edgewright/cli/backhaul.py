@@ -262,25 +262,38 @@ def evaluate(
     import yaml
 
     from edgewright.backhaul.evaluation import compare, study_files
-    from edgewright.cli.study import run_and_show
+    from edgewright.cli.study import run, show
 
     files = study_files()
     if unknown := set(only or ()) - set(files):
         raise InputError("--only", sorted(unknown), f"of {list(files)}")
-    told, failed = {}, False
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("--out", str(out), f"a folder that can be written ({error})") from None
+    told: dict[str, Any] = {}
+    tables: dict[str, Any] = {}
+    failed = False
     for name in only or files:
         study = yaml.safe_load(files[name].read_text(encoding="utf-8"))
         study |= {"seeds": seeds, "quick": seeds < 10}
         study["scenarios"] = [scenario | {"matrices": matrices} for scenario in study["scenarios"]]
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "cells").exists():  # studies share what they have in common
+            (out / "cells").mkdir(exist_ok=True)
+            (folder / "cells").symlink_to(Path("..") / "cells")
         file = out / f"{name}.yaml"
         file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
-        result = run_and_show(file, folder, jobs, as_json)
+        result = run(file, folder, jobs, quiet=as_json)
         failed |= bool(result.failures)
-        told[name] = compare(result.folder)
+        told[name], tables[name] = compare(result.folder), result.table
+        if not as_json:
+            show(result)
     (out / "comparison.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
-    if not as_json:
+    if as_json:
+        typer.echo(json.dumps({"studies": tables, "comparison": told}))
+    else:
         for name, rows in told.items():
             for row in rows:
                 typer.echo(
@@ -293,7 +306,7 @@ def evaluate(
 
 def _range(text: str) -> tuple[int, int]:
     low, _, high = text.partition("-")
-    if not (low.isdigit() and high.isdigit()):
+    if not (low.isdecimal() and high.isdecimal()):
         raise InputError("--demand", text, "LOWEST-HIGHEST, whole Mb/s")
     return int(low), int(high)
 
@@ -327,6 +340,7 @@ def _row(id: int, problem: Problem, solution: Solution, bound: float | None) -> 
         "rates_mbps": [float(rate) for rate in solution.rates_mbps],
         "efficiency": solution.efficiency,
         "jain": solution.jain,
+        "value": solution.value,
         "bound": bound,
         "evaluations": solution.evaluations,
         "cpu_s": solution.cpu_s,
@@ -354,6 +368,8 @@ def _split_row(id: int, problem: Problem, solution: Split) -> dict[str, Any]:
 
 def _tell(row: dict[str, Any]) -> None:
     proven = "" if row["bound"] is None else f"  at most {row['bound']:.2%}"
+    if "value" in row and abs(row["value"] - row["efficiency"]) > 1e-12:  # the bound is the objective's
+        proven = f"  objective {row['value']:7.2%}{proven}"
     if "smallest_share" in row:
         proven += f"  smallest share {row['smallest_share']:.2%}"
     typer.echo(

@@ -30,19 +30,23 @@ def command(
 
 def run_and_show(file: Path, out: Path | None, jobs: int | None, as_json: bool) -> StudyResult:
     """Run a study with a bar, print its table; an interrupt ends the command."""
-    try:
-        result = _run(file, out, jobs, quiet=as_json)
-    except KeyboardInterrupt:
-        typer.echo("stopped; what is finished is kept, and the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+    result = run(file, out, jobs, quiet=as_json)
     if as_json:
         import json
 
         told = {**result.table, "folder": str(result.folder), "figures": [str(path) for path in result.figures]}
         typer.echo(json.dumps(told, indent=1))
     else:
-        _show(result)
+        show(result)
     return result
+
+
+def run(file: Path, out: Path | None, jobs: int | None, *, quiet: bool) -> StudyResult:
+    try:
+        return _run(file, out, jobs, quiet=quiet)
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is finished is kept, and the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
 
 
 def _run(file: Path, out: Path | None, jobs: int | None, *, quiet: bool) -> StudyResult:
@@ -71,7 +75,7 @@ def _run(file: Path, out: Path | None, jobs: int | None, *, quiet: bool) -> Stud
         return run_study(file, out=out, jobs=jobs, on_progress=tell)
 
 
-def _show(result: StudyResult) -> None:
+def show(result: StudyResult) -> None:
     from rich.console import Console
 
     from edgewright.studies.tables import as_rich

@@ -40,11 +40,11 @@ class Missing(Exception):
 
 def probe() -> list[Capability]:
     """Try everything, in seconds; nothing is left behind."""
-    return [_try(name, title, test) for name, (title, test) in _PROBES.items()]
+    return [_try(name, title, test) for name, (title, test) in PROBES.items()]
 
 
 def probe_one(name: str) -> Capability:
-    title, test = _PROBES[name]
+    title, test = PROBES[name]
     return _try(name, title, test)
 
 
@@ -212,7 +212,7 @@ def _errno(number: int | None) -> str:
     return f"[Errno {number}] {errno.errorcode.get(number or 0, 'unknown')}, {os.strerror(number or 0)}"
 
 
-_PROBES: dict[str, tuple[str, Callable[[], str]]] = {
+PROBES: dict[str, tuple[str, Callable[[], str]]] = {
     "cgroup-cpu": ("CPU limits (cgroup quota)", lambda: _cgroup("cpu")),
     "cgroup-memory": ("Memory limits (cgroup)", lambda: _cgroup("memory")),
     "sched-deadline": ("Real-time reservations (SCHED_DEADLINE)", _deadline),

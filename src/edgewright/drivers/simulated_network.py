@@ -43,10 +43,12 @@ class SimulatedNetwork:
             self._demand = np.array(demand_mbps, dtype=np.float64)
 
     def set_link(self, link: int, *, up: bool) -> None:
-        """Break or repair a link."""
+        """Break or repair a link. What crosses one that breaks has lost its path, as in a kernel."""
         with self._lock:
             self._advance()
             self._up[link] = up
+            if not up:
+                self._paths = [() if link in path else path for path in self._paths]
 
     def route(self, flow: int, path: Sequence[int]) -> None:
         self._layout.walk(flow, path)

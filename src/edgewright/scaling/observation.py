@@ -169,7 +169,5 @@ def flatten(history: Array) -> Array:
 
 
 def mean_of_others(values: Array) -> Array:
-    """For each of A values the mean of the others, 0 where there is none; of an array or of a list of floats."""
-    count = max(len(values) - 1, 1)
-    total = sum(values)
-    return [(total - value) / count for value in values] if isinstance(values, list) else (total - values) / count
+    """For each of A values, float[A], the mean of the others, 0 where there is none."""
+    return (sum(values) - values) / max(len(values) - 1, 1)

@@ -24,7 +24,7 @@ from edgewright.backhaul.observation import (
     options_of,
     size_of,
 )
-from edgewright.backhaul.solvers.solution import solved
+from edgewright.backhaul.solvers.solution import paths_of, solved
 from edgewright.core.contracts import IntArray
 from edgewright.core.errors import InputError
 from edgewright.learning.inference import NumpyNetwork, load_network
@@ -95,7 +95,7 @@ class Policy:
         demand[active] = problem.demand_mbps[active]
         choice = np.zeros(self.flows, dtype=np.int64)
         if start is not None:
-            choice[active] = start.choice[active]
+            choice[active] = paths_of(problem, flows, start) - flows.first
         best: IntArray = flows.first + choice[active]
         offered, aim = flows.demand.sum(), aim_of(problem)
         value = best_value = evaluate(best, flows, offered, aim)
@@ -116,8 +116,10 @@ class Policy:
             allowed = mask(np, choice, demand, options)
             if not allowed.any():
                 break
-            drawn = np.where(allowed, logits[0] + rng.gumbel(size=allowed.size), -np.inf)
-            flow, path = flow_and_path(drawn.argmax(), self.flows)
+            # The largest of logits with Gumbel noise, -log of an exponential, is a draw from their softmax.
+            noise = rng.standard_exponential(allowed.size, dtype=np.float32)
+            noisy = logits[0] - np.log(np.maximum(noise, 1e-30))
+            flow, path = flow_and_path(np.where(allowed, noisy, -np.inf).argmax(), self.flows)
             choice[flow] = path
             paths = flows.first + choice[active]
             value = evaluate(paths, flows, offered, aim)

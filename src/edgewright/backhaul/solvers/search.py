@@ -11,9 +11,9 @@ import time
 import numpy as np
 
 from edgewright.backhaul.bounds import largest_paths
-from edgewright.backhaul.compiled import aim_of, evaluate, flows_of, improve
+from edgewright.backhaul.compiled import aim_of, evaluate, flows_of, improve, leave_broken, walk_from
 from edgewright.backhaul.model import Problem, Solution, Status
-from edgewright.backhaul.solvers.solution import solved
+from edgewright.backhaul.solvers.solution import paths_of, solved
 from edgewright.backhaul.solvers.subset_sum import BATCH, placed
 
 EVALUATIONS = 3000
@@ -38,24 +38,26 @@ def search(
     if start is None:
         least, used, _ = placed(flows, aim, deadline)
     else:
-        least, used = flows.first + start.choice[problem.active], 0
-    paths = least.copy()
+        least, used = paths_of(problem, flows, start), 0
+    paths = least
     if start is None and paths.size >= MANY:
         used, left_s = 0, deadline - time.monotonic()
         if left_s > 0 and (split := largest_paths(problem, left_s)) is not None:
             paths = split
-    state = np.random.default_rng(seed).integers(2**31 - 1, size=1)
-    batch = evaluations if time_limit_s is None else BATCH // max(paths.size, 1) + 10
+    walk, first = walk_from(paths, flows), int(np.random.default_rng(seed).integers(2**31 - 1))
+    left = evaluations - used
+    batch = left if time_limit_s is None else BATCH // max(paths.size, 1) + 10
     status: Status = "feasible"
-    while used < evaluations:
+    more = left > 0
+    while more:
         if time.monotonic() >= deadline:
             status = "time_limit"
             break
-        some = improve(paths, flows, aim, min(batch, evaluations - used), state)
-        used += abs(some)
-        if some <= 0:
-            break
+        more = improve(walk, flows, aim, left, int(walk.counts[0]) + batch, first)
+    paths, used = walk.best, used + int(walk.counts[0])
     offered = flows.demand.sum()
     if evaluate(least, flows, offered, aim) > evaluate(paths, flows, offered, aim):
         paths = least
+    if problem.broken:
+        used += leave_broken(paths, flows, aim)
     return solved(problem, paths, flows, evaluations=used, began=began, status=status)

@@ -9,6 +9,17 @@ import numpy as np
 from edgewright.backhaul.compiled import Flows, fill
 from edgewright.backhaul.model import NO_PATH, Problem, Solution, Status, measures
 from edgewright.core.contracts import IntArray
+from edgewright.core.errors import InputError
+
+
+def paths_of(problem: Problem, flows: Flows, start: Solution) -> IntArray:
+    """int[A]: of a solution to begin with; the first path of a flow that has none there. Raises InputError."""
+    choice = np.asarray(start.choice)
+    counts = np.diff(problem.network.arrays.flow_start)
+    if choice.shape != counts.shape or (choice < NO_PATH).any() or (choice >= counts).any():
+        raise InputError("start", choice.tolist(), f"a path of each of {counts.size} flows, or {NO_PATH}")
+    paths: IntArray = flows.first + np.maximum(choice[problem.active], 0)
+    return paths
 
 
 def solved(

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from edgewright.backhaul.compiled import Aim, Flows, aim_of, flows_of, greedy_some
+from edgewright.backhaul.compiled import Aim, Flows, aim_of, flows_of, greedy_some, leave_broken
 from edgewright.backhaul.model import Problem, Solution, Status
 from edgewright.backhaul.solvers.solution import solved
 from edgewright.core.contracts import IntArray
@@ -20,6 +20,8 @@ def subset_sum(problem: Problem, *, seed: int = 0, time_limit_s: float | None = 
     flows = flows_of(problem)
     paths, evaluations, whole = placed(flows, aim_of(problem), deadline)
     status: Status = "feasible" if whole else "time_limit"
+    if problem.broken and whole:
+        evaluations += leave_broken(paths, flows, aim_of(problem))
     return solved(problem, paths, flows, evaluations=evaluations, began=began, status=status)
 
 

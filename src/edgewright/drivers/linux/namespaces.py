@@ -38,10 +38,18 @@ def new_prefix() -> str:
 
 
 def remove(names: Iterable[str]) -> None:
-    """With all devices in them. Those that are not there are fine."""
+    """With all devices in them. Those that are not there, or go meanwhile, are fine. Raises NetworkError naming what
+    stays.
+    """
+    names, trouble = list(names), ""
     there = [name for name in names if (FOLDER / name).exists()]
     if there:
-        batch("ip", [f"netns del {name}" for name in there])
+        try:
+            batch("ip", [f"netns del {name}" for name in there], go_on=True)
+        except NetworkError as error:
+            trouble = str(error)
+    if left := [name for name in names if (FOLDER / name).exists()]:
+        raise NetworkError(f"namespaces {', '.join(left)} stay: {trouble}")
 
 
 def reconcile() -> list[str]:
@@ -52,10 +60,10 @@ def reconcile() -> list[str]:
     return sorted(left)
 
 
-def batch(program: str, commands: Iterable[str], namespace: str | None = None) -> None:
-    """Run commands of `ip` or `tc` until one fails. Raises NetworkError naming it."""
+def batch(program: str, commands: Iterable[str], namespace: str | None = None, *, go_on: bool = False) -> None:
+    """Run commands of `ip` or `tc` until one fails, or all. Raises NetworkError naming the first that failed."""
     lines = list(commands)
-    where = ["-n", namespace] if namespace else []
+    where = [*(["-n", namespace] if namespace else []), *(["-force"] if go_on else [])]
     try:
         done = subprocess.run(
             [program, *where, "-batch", "-"],

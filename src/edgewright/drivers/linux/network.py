@@ -81,7 +81,6 @@ class EmulatedNetwork:
         self._seen: dict[int, int] = {}  # bytes by connection, those seen last at the end
         self._flow_of = {self.address(flow): flow for flow in range(len(layout.sources))}
         self._undo = contextlib.ExitStack()
-        self._undo.callback(remove, list(map(self.namespace, self._places)))
         try:
             self._build()
             self._netlinks = {node: self._talk(node, NETLINK_ROUTE) for node in self._places}
@@ -147,7 +146,11 @@ class EmulatedNetwork:
             )
 
     def close(self) -> None:
-        self._undo.close()
+        """Raises NetworkError where namespaces stay; it may be called again."""
+        try:
+            self._undo.close()
+        finally:
+            remove(map(self.namespace, self._places))
 
     def __enter__(self) -> Self:
         return self

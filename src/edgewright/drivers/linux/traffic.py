@@ -26,11 +26,15 @@ PORT = 5201
 SO_MAX_PACING_RATE = 47  # asm-generic/socket.h
 UNSENT_BYTES = 65_536  # what waits in a socket beyond what is under way
 RETRY_S = 0.05  # a source that has no path yet tries again so soon
+MOST_MBPS = 1e7  # of a flow
 CONTROL = b"reno"  # the host's default may be one that looks for the bandwidth anew for seconds
 
 
 class Traffic:
-    """Flows given as (namespace, address of the source), towards a sink (namespace, address). No demand at first."""
+    """Flows given as (namespace, address of the source), towards a sink (namespace, address). No demand at first.
+
+    `offer` raises BrokenPipeError where the process of the senders has ended.
+    """
 
     def __init__(self, flows: Sequence[tuple[str, str]], sink: tuple[str, str]) -> None:
         self._flows = len(flows)
@@ -58,7 +62,12 @@ class Traffic:
         """Payload that each flow offers from now on, Mb/s; 0 ends its connection."""
         if len(demand_mbps) != self._flows:
             raise InputError("demand_mbps", f"{len(demand_mbps)} numbers", f"{self._flows}, one per flow")
-        self._tell([float(demand) for demand in demand_mbps])
+        if not all(0 <= demand <= MOST_MBPS for demand in demand_mbps):
+            raise InputError("demand_mbps", list(demand_mbps), f"0 .. {MOST_MBPS:g} each")
+        try:
+            self._tell([float(demand) for demand in demand_mbps])
+        except BrokenPipeError:
+            raise BrokenPipeError(errno.EPIPE, "the process of the senders has ended") from None
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -149,7 +158,8 @@ class _Senders:
         self._selector.register(sender, selectors.EVENT_WRITE, flow)
 
     def _pace(self, sender: socket.socket, flow: int) -> None:
-        sender.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, max(round(self._wanted[flow] * 1e6 / 8), 1))
+        rate = max(round(self._wanted[flow] * 1e6 / 8), 1)
+        sender.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, rate.to_bytes(8, sys.byteorder))
 
     def _send(self, flow: int) -> None:
         sender = self._sockets[flow]
