@@ -104,8 +104,11 @@ def _training(cells: Sequence[Cell], path: Path) -> Path:
         best = np.mean([cell.metrics["efficiency_percent"] for cell in of_load if cell.method == "search"])
         for panel in (left, right):
             panel.axhline(best, color=colour, linestyle="--", linewidth=1)
-    left.set(xscale="log", xlabel="steps of an allocation", ylabel=MEASURES["efficiency_percent"])
-    right.set(xscale="log", xlabel="steps of the training")
+    left.set(xlabel="steps of an allocation", ylabel=MEASURES["efficiency_percent"])
+    right.set(xlabel="steps of the training")
+    for panel in (left, right):
+        if panel.containers:  # methods may vary in one of the two alone
+            panel.set_xscale("log")
     figure.legend(loc="outside lower center", ncols=5, frameon=False, title=AXES["active"] + "; dashed: the search")
     with replacing(path) as new:
         figure.savefig(new, dpi=130, metadata={"Software": None})
@@ -120,6 +123,8 @@ def _lines(panel: Any, cells: Sequence[Cell], x: str, metric: str) -> None:
 
 def _line(panel: Any, cells: Sequence[Cell], x: str, metric: str, colour: str, marker: str, name: str) -> None:
     """Means over networks with their 95 % intervals."""
+    if not cells:
+        return
     points: dict[float, list[float]] = {}
     for cell in cells:
         points.setdefault(_fact(cell, x), []).append(cell.metrics[metric])
