@@ -180,8 +180,10 @@ def test_senders_say_what_they_cannot_offer_and_that_they_ended(network: Emulate
         while not network.counters().flow_bytes[0]:
             assert time.monotonic() < deadline, "no byte came"
             time.sleep(0.05)
+        senders = Process.of(traffic.pid)
+        assert senders is not None
         os.kill(traffic.pid, signal.SIGKILL)
-        Process.of(traffic.pid).wait(5.0)
+        senders.wait(5.0)
         with pytest.raises(BrokenPipeError, match="senders"):
             traffic.offer([1.0])
 
