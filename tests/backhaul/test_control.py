@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
-from edgewright.backhaul.control import LEAST_GAIN, decide, expected_rates, value_of
+from edgewright.backhaul.control import LEAST_GAIN, decide, value_of
 from edgewright.backhaul.generate import Recipe, generate, traffic
 from edgewright.backhaul.model import NO_PATH, Network, Objective, Problem, read_network
+from edgewright.backhaul.rates import expected_rates
 from edgewright.backhaul.scenario import LoopScenario, parse_scenario, read_scenario
 from edgewright.backhaul.simulation import PLANNERS
 from edgewright.backhaul.solvers.search import search

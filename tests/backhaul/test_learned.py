@@ -19,12 +19,12 @@ from typer.testing import CliRunner
 from edgewright.backhaul.compiled import aim_of, evaluate, flows_of, room
 from edgewright.backhaul.generate import Recipe, generate, traffic
 from edgewright.backhaul.model import Network, Objective, Problem, check, measures, read_network
-from edgewright.backhaul.observation import Allocation, Features, observe, options_of, size_of
+from edgewright.backhaul.observation import Allocation, Features, Task, observe, options_of, size_of
 from edgewright.backhaul.rates import max_min_rates
 from edgewright.backhaul.solvers.ppo import load_ppo
 from edgewright.backhaul.solvers.random import random
-from edgewright.backhaul.training import CONFIGS, FEATURES, Task, train_policy
-from edgewright.backhaul.twin import BackhaulParams, Load, Reward, backhaul_twin
+from edgewright.backhaul.training import CONFIGS, FEATURES, train_policy
+from edgewright.backhaul.twin import BackhaulParams, Load, backhaul_twin
 from edgewright.backhaul.twin import max_min_rates as traced_rates
 from edgewright.cli import app
 from edgewright.core.contracts import Twin
@@ -66,7 +66,7 @@ def network() -> Network:
 
 
 @pytest.mark.parametrize("reward", ["reference", "gain"])
-def test_twin_is_pure_and_its_measures_are_the_models(network: Network, reward: Reward) -> None:
+def test_twin_is_pure_and_its_measures_are_the_models(network: Network, reward: Task) -> None:
     other = generate(Recipe(nodes=10, paths=1), seed=4)
     twin = backhaul_twin([network, other], reward=reward, horizon=40, objective=Objective("weighted", 0.5))
     assert isinstance(twin, Twin)

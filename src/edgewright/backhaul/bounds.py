@@ -66,8 +66,7 @@ class Program:
         crossed = np.concatenate([arrays.links_of(p) for p in self.paths])
         crossing = np.repeat(columns, np.diff(arrays.path_start)[self.paths])
         capacity, asked = problem.capacity_mbps[crossed], self.demand[self.flow[crossing]]
-        broken = np.bincount(crossing, capacity <= 0, columns.size) > 0
-        self.most = np.where(broken, 0.0, 1.0)
+        self.most = arrays.whole(problem.capacity_mbps > 0)[self.paths].astype(np.float64)
         of_link = np.divide(asked, capacity, out=np.zeros(crossed.size), where=capacity > 0)
         by_link = coo_array((of_link, (crossed, crossing)), (arrays.capacity_mbps.size, columns.size))
         self.by_flow = coo_array((np.ones(columns.size), (self.flow, columns)), (active.size, columns.size))

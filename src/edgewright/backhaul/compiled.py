@@ -17,7 +17,6 @@ from edgewright.backhaul.model import LEAST_SHARE, Problem
 from edgewright.core.contracts import BoolArray, FloatArray, IntArray
 
 BETTER = 1e-12  # of the objective, before it counts as better
-GEOMETRIC = 1e-6  # |1 - alpha| below which a mean of powers is taken as the geometric one, which it is in the limit
 PATIENCE = 10  # times all moves of one flow without a gain, before a search starts anew
 
 
@@ -142,7 +141,7 @@ def evaluate(paths: IntArray, flows: Flows, offered: float, aim: Aim) -> float:
         return 1.0
     if aim.alpha > 0.0:
         mean, exponent = 0.0, 1.0 - aim.alpha
-        geometric = abs(exponent) < GEOMETRIC
+        geometric = exponent == 0.0
         for i in range(rates.size):
             share = max(rates[i] / flows.demand[i], aim.least_share)
             mean += flows.demand[i] * (np.log(share) if geometric else share**exponent)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgewright.backhaul.model import NO_PATH, Problem
-from edgewright.backhaul.rates import max_min_rates
+from edgewright.backhaul.rates import expected_rates
 from edgewright.backhaul.simulation import Planner
-from edgewright.core.contracts import BoolArray, FloatArray, IntArray
+from edgewright.core.contracts import BoolArray, IntArray
 
 LEAST_GAIN = 1e-9  # of the objective
 SHOWN_MBPS = 0.05
@@ -67,34 +67,23 @@ def decide(problem: Problem, running: IntArray, planner: Planner, most_moves: in
         kept = f"{counted} flows would move, {most_moves} may"
     if kept:
         return Decision(wanted, running, (), kept, before, after, cpu_s)
-    return Decision(wanted, allowed, _moves(problem, running, allowed), kept, before, after, cpu_s)
+    return Decision(wanted, allowed, _moves(problem, running, allowed, dead), kept, before, after, cpu_s)
 
 
 def dead_flows(problem: Problem, choice: IntArray) -> BoolArray:
     """bool[F]: flows on a path with a broken link."""
     arrays = problem.network.arrays
-    return np.array(
-        [
-            path != NO_PATH and not problem.broken.isdisjoint(arrays.links_of(arrays.flow_start[flow] + path).tolist())
-            for flow, path in enumerate(choice.tolist())
-        ],
-        dtype=bool,
-    )
-
-
-def expected_rates(problem: Problem, choice: IntArray) -> FloatArray:
-    """What the twin gives each flow, Mb/s float[F]; nothing without a path."""
-    demand = np.where(choice == NO_PATH, 0.0, problem.demand_mbps)
-    return max_min_rates(Problem(problem.network, demand, broken=problem.broken), choice)
+    whole = arrays.whole(problem.capacity_mbps > 0)
+    dead: BoolArray = (choice != NO_PATH) & ~whole[arrays.flow_start[:-1] + np.maximum(choice, 0)]
+    return dead
 
 
 def value_of(problem: Problem, choice: IntArray) -> float:
     return problem.objective.value(problem.demand_mbps, expected_rates(problem, choice))
 
 
-def _moves(problem: Problem, running: IntArray, allowed: IntArray) -> tuple[Move, ...]:
+def _moves(problem: Problem, running: IntArray, allowed: IntArray, dead: BoolArray) -> tuple[Move, ...]:
     before, after = expected_rates(problem, running), expected_rates(problem, allowed)
-    dead = dead_flows(problem, running)
     gains = after - before
     found = []
     for flow in np.flatnonzero(allowed != running).tolist():

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from edgewright.backhaul.model import NO_PATH, Network, Problem
-from edgewright.backhaul.rates import max_min_rates
+from edgewright.backhaul.rates import expected_rates
 from edgewright.core.contracts import BoolArray, FloatArray, IntArray, Outcome
 from edgewright.core.errors import InputError
 from edgewright.drivers.forwarding import ForwardingPlane, Layout, LinkSpec, RouteError
@@ -97,6 +97,6 @@ def simulated(network: Network, *, clock: Callable[[], float] = time.monotonic) 
     def rates(paths: Sequence[Sequence[int]], up: BoolArray, demand_mbps: FloatArray) -> FloatArray:
         choice = np.array([known.get(tuple(path), NO_PATH) for known, path in zip(index, paths, strict=True)])
         broken = frozenset(np.flatnonzero(~up).tolist())
-        return max_min_rates(Problem(network, np.where(choice == NO_PATH, 0.0, demand_mbps), broken=broken), choice)
+        return expected_rates(Problem(network, demand_mbps, broken=broken), choice)
 
     return SimulatedNetwork(layout(network), rates, clock=clock)

@@ -17,12 +17,14 @@ from pydantic import Field, model_validator
 from edgewright.backhaul.figures import AIMS
 from edgewright.backhaul.generate import Recipe, generate, traffic
 from edgewright.backhaul.model import Network, Objective, Problem, Solution
+from edgewright.backhaul.observation import Task
 from edgewright.backhaul.solvers import SOLVERS
 from edgewright.backhaul.solvers.ppo import load_ppo
 from edgewright.core.contracts import IntArray
 from edgewright.core.documents import Document
 from edgewright.core.errors import InputError
 from edgewright.core.registry import load
+from edgewright.studies.cells import read_results
 from edgewright.studies.contract import Cell, Metric, Result, ScenarioSource
 from edgewright.studies.versions import code_version
 
@@ -30,7 +32,6 @@ TRAFFIC = 1_000  # seed of a network's traffic: its own and this
 TRIES = 10_000  # draws of links to break, until every flow has a path left
 TRAINING_STEPS = 20_000
 MOST_BROKEN = 5
-TASKS = ("reference", "gain")  # see `training.Task`
 Trained = Literal["own", "other", "broken"]
 
 
@@ -98,8 +99,7 @@ def _to_break(network: Network, count: int, rng: np.random.Generator) -> frozens
     arrays = network.arrays
     for _ in range(TRIES):
         drawn: IntArray = rng.choice(len(network.links), min(count, len(network.links)), replace=False)
-        hit = np.isin(arrays.path_links, drawn).astype(np.int64)
-        whole = np.add.reduceat(hit, arrays.path_start[:-1]) == 0
+        whole = arrays.whole(~np.isin(np.arange(len(network.links)), drawn))
         if len(drawn) == count and np.logical_or.reduceat(whole, arrays.flow_start[:-1]).all():
             return frozenset(drawn.tolist())
     raise InputError("broken", count, f"so few links that every flow of {network.name} keeps a path")
@@ -116,7 +116,7 @@ def solve_all(solver: Callable[..., Solution], problems: Sequence[Problem], **op
 
 
 def _trained(
-    case: Case, seed: int, training_steps: int = TRAINING_STEPS, task: Any = "reference", trained: Trained = "own"
+    case: Case, seed: int, training_steps: int = TRAINING_STEPS, task: Task = "reference", trained: Trained = "own"
 ) -> Callable[..., Solution]:
     from edgewright.backhaul.training import kept_policy
     from edgewright.backhaul.twin import Load
@@ -138,14 +138,12 @@ def compare(folder: Path) -> list[dict[str, Any]]:
     """Subset-sum and search against ppo in a study's results: points more carried, points of the objective, and how
     many times the CPU of an allocation ppo takes; means over networks, one row per configuration.
     """
-    from pyarrow import parquet
-
-    columns = parquet.read_table(folder / "results.parquet").to_pydict()
-    cells: dict[tuple[str, str], list[tuple[float, ...]]] = {}
-    shown = zip(*(columns[name] for name in ("efficiency_percent", "value_percent", "cpu_ms")), strict=True)
-    for method, scenario, row in zip(columns["method"], columns["scenario"], shown, strict=True):
-        cells.setdefault((method, scenario), []).append(row)
-    means = {key: np.nanmean(rows, axis=0) for key, rows in cells.items()}
+    names = ("efficiency_percent", "value_percent", "cpu_ms")
+    cells = read_results(folder, names)
+    means = {
+        (method, scenario): np.array([np.nanmean(cells[method, scenario, name]) for name in names])
+        for method, scenario, _ in cells
+    }
     found = []
     for (method, scenario), ours in means.items():
         if method in ("subset-sum", "search") and (theirs := means.get(("ppo", scenario))) is not None:
@@ -158,8 +156,8 @@ def compare(folder: Path) -> list[dict[str, Any]]:
 class BackhaulStudy:
     """Methods are solvers (see `solvers.SOLVERS`), and `ppo`: trained first, on the network it is for.
 
-    Parameters of ppo: `training_steps`; `steps` of an allocation; `task` (see `training.Task`); `trained`: on its `own`
-    network, on an `other` one of the same configuration, or on its own with up to MOST_BROKEN links `broken`.
+    Parameters of ppo: `training_steps`; `steps` of an allocation; `task` (see `observation.Task`); `trained`: on its
+    `own` network, on an `other` one of the same configuration, or on its own with up to MOST_BROKEN links `broken`.
     """
 
     metrics = (
@@ -181,7 +179,7 @@ class BackhaulStudy:
         if unknown := set(parameters) - known:
             raise InputError("parameters", sorted(unknown), f"of {method}: {sorted(known) or 'none'}")
         for name, value in parameters.items():
-            allowed: Any = {"task": TASKS, "trained": get_args(Trained)}.get(name)
+            allowed: Any = {"task": get_args(Task), "trained": get_args(Trained)}.get(name)
             if value not in allowed if allowed else type(value) is not int or value < 1:
                 raise InputError(f"parameters.{name}", value, f"one of {allowed}" if allowed else "a whole number >= 1")
         if method == "ppo" and scenario.objective == "alpha":

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from edgewright.core.contracts import FloatArray, IntArray
+from edgewright.core.contracts import BoolArray, FloatArray, IntArray
 from edgewright.core.documents import Document, Part, read, unique
 from edgewright.core.errors import InputError
 
@@ -29,6 +29,7 @@ NO_PATH = -1
 TOLERANCE_MBPS = 1e-6
 MOST_ALPHA = 16
 LEAST_SHARE = 1e-6  # of alpha-fairness
+GEOMETRIC = 1e-6  # of alpha from 1, within which powers lose all digits
 
 
 class Link(Part):
@@ -144,6 +145,10 @@ class Arrays:
     def links_of(self, path: int) -> IntArray:
         return self.path_links[self.path_start[path] : self.path_start[path + 1]]
 
+    def whole(self, up: BoolArray) -> BoolArray:
+        """bool[P]: paths all of whose links are up, bool[L]."""
+        return np.logical_and.reduceat(up[self.path_links], self.path_start[:-1])
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -177,8 +182,10 @@ class Objective:
 
     @property
     def exponent(self) -> float:
-        """alpha, 0 for the other kinds."""
-        return self.alpha if self.kind == "alpha" else 0.0
+        """alpha, 0 for the other kinds; 1 where a mean of powers is that of its limit, the geometric one."""
+        if self.kind != "alpha":
+            return 0.0
+        return 1.0 if abs(1 - self.alpha) < GEOMETRIC else self.alpha
 
     def of(self, efficiency: float, jain: float) -> float:
         """0..1; for `alpha` what it cannot exceed."""
@@ -192,9 +199,9 @@ class Objective:
             return self.of(*measures(demand_mbps, rates_mbps))
         demand = demand_mbps[active]
         shares = np.maximum(rates_mbps[active] / demand, LEAST_SHARE)
-        if abs(1 - self.alpha) < 1e-6:
+        if self.exponent == 1.0:
             return float(np.exp(np.average(np.log(shares), weights=demand)))
-        return float(np.average(shares ** (1 - self.alpha), weights=demand) ** (1 / (1 - self.alpha)))
+        return float(np.average(shares ** (1 - self.exponent), weights=demand) ** (1 / (1 - self.exponent)))
 
 
 @dataclass(frozen=True)

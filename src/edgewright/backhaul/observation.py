@@ -15,6 +15,7 @@ from edgewright.backhaul.model import Network
 from edgewright.core.contracts import Array
 
 Features = Literal["reference", "paths"]
+Task = Literal["reference", "gain"]  # the published one, or rewards for what a move gains
 
 
 class Options(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edgewright.backhaul.compiled import fill, flows_of
@@ -19,3 +21,9 @@ def max_min_rates(problem: Problem, choice: IntArray) -> FloatArray:
     rates = np.zeros(choice.size)
     rates[active] = flows.rates
     return rates
+
+
+def expected_rates(problem: Problem, choice: IntArray) -> FloatArray:
+    """The same, where a flow without a path gets nothing."""
+    demand = np.where(choice == NO_PATH, 0.0, problem.demand_mbps)
+    return max_min_rates(replace(problem, demand_mbps=demand), choice)

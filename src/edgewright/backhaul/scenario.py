@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from edgewright.backhaul.model import MOST_ALPHA, Network, Objective, Problem, read_network
-from edgewright.backhaul.simulation import PLANNERS, Planner, few_moves
+from edgewright.backhaul.simulation import PLANNERS, Planner, budget, few_moves
 from edgewright.core.documents import Document, Name, Part, build, load, load_json, load_yaml
 from edgewright.core.errors import InputError
 
@@ -55,7 +55,7 @@ class LoopScenario(Document):
 
     def most_moves(self, planner: str, problem: Problem) -> int | None:
         """That one plan may make; None: any number."""
-        return max(1, int(self.moves_share * problem.active.size)) if planner == "replan" else None
+        return budget(problem, self.moves_share) if planner == "replan" else None
 
 
 def check_planner(name: str) -> None:

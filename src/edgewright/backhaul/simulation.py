@@ -87,8 +87,12 @@ def from_scratch(problem: Problem, running: IntArray) -> tuple[IntArray, float]:
 
 def few_moves(problem: Problem, running: IntArray, share: float = 0.2) -> tuple[IntArray, float]:
     """Re-planning that moves at most a share of the flows with demand (one at least)."""
-    found = replan(problem, running, moves=max(1, int(share * problem.active.size)))[-1]
+    found = replan(problem, running, moves=budget(problem, share))[-1]
     return np.where(problem.demand_mbps > 0, found.choice, running), found.cpu_s
+
+
+def budget(problem: Problem, share: float) -> int:
+    return max(1, int(share * problem.active.size))
 
 
 PLANNERS: dict[str, Planner] = {"stay": stay, "search": from_scratch, "replan": few_moves}

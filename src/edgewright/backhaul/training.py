@@ -6,17 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 from edgewright.backhaul.model import Network, Objective
-from edgewright.backhaul.observation import Features, size_of
+from edgewright.backhaul.observation import Features, Task, size_of
 from edgewright.backhaul.twin import Load, backhaul_twin
 from edgewright.core.errors import InputError
 from edgewright.core.files import cache_folder
 from edgewright.learning import Evaluation, PpoConfig, Progress, Training, train
 from edgewright.studies.versions import code_version
 
-Task = Literal["gain", "reference"]
 FEATURES: dict[Task, Features] = {"gain": "paths", "reference": "reference"}
 CONFIGS: dict[Task, PpoConfig] = {
     "gain": PpoConfig(

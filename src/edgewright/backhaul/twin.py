@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from edgewright.backhaul.observation import (
     Allocation,
     Features,
     Options,
+    Task,
     flow_and_path,
     mask,
     observation_size,
@@ -33,7 +34,6 @@ from edgewright.backhaul.observation import (
 from edgewright.core.contracts import Array, Discrete, TwinSpec
 from edgewright.core.errors import InputError
 
-Reward = Literal["reference", "gain"]
 GAIN_SCALE = 10.0  # rewards of order one: a good move gains some hundredths of the objective
 
 
@@ -80,7 +80,7 @@ class BackhaulTwin:
     options: Options  # [N, ...]
     objective: Objective
     features: Features
-    reward: Reward
+    reward: Task
     load: Load
 
     def sample(self, key: Array) -> BackhaulParams:
@@ -223,7 +223,7 @@ def backhaul_twin(
     seed: int = 0,
     objective: Objective = Objective(),
     features: Features = "paths",
-    reward: Reward = "gain",
+    reward: Task = "gain",
     horizon: int = 100,
     load: Load = Load(),
 ) -> BackhaulTwin:
@@ -239,9 +239,9 @@ def backhaul_twin(
         raise InputError("objective", objective.kind, "efficiency, jain or weighted for learners")
     if horizon < 1:
         raise InputError("horizon", horizon, "a whole number >= 1")
-    if features not in ("reference", "paths"):
+    if features not in get_args(Features):
         raise InputError("features", features, "reference or paths")
-    if reward not in ("reference", "gain"):
+    if reward not in get_args(Task):
         raise InputError("reward", reward, "reference or gain")
     flows, options, hops, links = size_of(networks)
     size = (flows, options, _rounded(hops, 5), _rounded(links, 80))  # networks that differ little share a compilation

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgewright.cli.options import Json, Seed, check_file
+from edgewright.cli.options import Jobs, Json, Seed, check_file, writable
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of the results; a stopped run goes on there.")] = Path(
         "results/backhaul-evaluation"
     ),
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
+    jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
     """Random, greedy, PPO, search and brute force as in D4.2, Figures 17 to 23: tables with intervals and figures."""
@@ -267,10 +267,7 @@ def evaluate(
     files = study_files()
     if unknown := set(only or ()) - set(files):
         raise InputError("--only", sorted(unknown), f"of {list(files)}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError("--out", str(out), f"a folder that can be written ({error})") from None
+    writable(out, "--out")
     told: dict[str, Any] = {}
     tables: dict[str, Any] = {}
     failed = False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgewright.cli.options import Json, Seed
+from edgewright.cli.options import Jobs, Json, Seed, writable
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Vertical scaling of the services inside a slice.")
 
 ScenarioFile = Annotated[Path | None, typer.Option("--scenario", help="Scenario file. Default: one of the package.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")]
 
 
 @app.command("list")
@@ -116,9 +115,10 @@ def evaluate(
     import yaml
 
     from edgewright.cli.study import run_and_show
-    from edgewright.scaling.comparison import against, as_text, at_equal_cost, read_results
+    from edgewright.scaling.comparison import MEASURES, against, as_text, at_equal_cost
     from edgewright.scaling.policies.learned import SHIPPED
     from edgewright.scaling.tuning import folder
+    from edgewright.studies.cells import read_results
 
     study = yaml.safe_load((folder() / "evaluation.yaml").read_text(encoding="utf-8"))
     study["seeds"], study["quick"] = seeds, seeds < 10
@@ -129,14 +129,14 @@ def evaluate(
         if path.suffix != ".npz" or given[path.name] != path:
             raise InputError("--policy", str(path), "an exported .npz file, each with a name of its own")
     study["methods"] += [{"name": name, "policy": str(path.resolve())} for name, path in given.items()]
-    _writable(out, "--out")
+    writable(out, "--out")
     file = out / "evaluation.yaml"
     file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
     result = run_and_show(file, out, jobs, as_json)
     if result.failures:
         raise typer.Exit(1)
     learned = [*SHIPPED, *given]
-    values = read_results(result.folder)
+    values = read_results(result.folder, MEASURES)
     comparison, equal_cost = against(values, learned), at_equal_cost(values)
     told = {"policies": comparison, "curves_at_equal_cost": equal_cost}
     (out / "comparison.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
@@ -192,7 +192,7 @@ def calibrate(
     if out is not None:
         if out.is_dir():
             raise InputError("--out", str(out), "a file")
-        _writable(out.parent, "--out")
+        writable(out.parent, "--out")
     rows: list[dict[str, Any]] = []
     with _work() as work, running(read, base, work, [chosen]) as live:
         points = []
@@ -249,7 +249,7 @@ def live(
     from edgewright.scaling.tuning import folder, tuned
 
     read, base = _scenario(scenario or folder() / "live.yaml")
-    _writable(out, "--out")
+    writable(out, "--out")
     table = compare(
         read,
         base,
@@ -292,16 +292,6 @@ def _scenario(path: Path | None) -> tuple[Scenario, Path]:
 
     chosen = path or Path(str(files("edgewright") / "demo" / "demo.yaml"))
     return read_scenario(chosen), chosen.resolve().parent
-
-
-def _writable(folder: Path, option: str) -> None:
-    """Before hours of work: make the folder and try it. Raises InputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(option, str(folder), f"a folder that can be written ({error})") from None
 
 
 @contextmanager

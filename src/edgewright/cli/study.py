@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgewright.cli.options import Json
+from edgewright.cli.options import Jobs, Json
 
 if TYPE_CHECKING:
     from edgewright.studies import StudyResult
@@ -19,7 +19,7 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results. Default: results/<name of the study>.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
+    jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
     """Run a study file: methods x scenarios x seeds. A stopped run is continued by the same command."""

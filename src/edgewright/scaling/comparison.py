@@ -7,7 +7,6 @@ the paired seeds; the intervals are 95 % bootstrap intervals of the paired ratio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,19 +18,6 @@ from edgewright.studies.statistics import mean, paired, paired_ratio
 BASELINES = ("threshold", "hpa", "vpa", "model")
 MEASURES = ("response_mean_ms", "late_percent", "reserved_cpu_s")
 SLACK = 1.005  # "no more CPU": means that differ by less than half a per cent are the same
-
-
-def read_results(folder: Path) -> dict[tuple[str, str, str], FloatArray]:
-    """(method, scenario, metric) -> float64[seeds], from results.parquet."""
-    from pyarrow import parquet
-
-    columns = parquet.read_table(folder / "results.parquet").to_pydict()
-    cells: dict[tuple[str, str, str], dict[int, float]] = {}
-    for row in range(len(columns["seed"])):
-        for name in (*MEASURES, "response_p95_ms", "violated_windows_percent", "failed_percent", "over_1s_percent"):
-            key = (columns["method"][row], columns["scenario"][row], name)
-            cells.setdefault(key, {})[columns["seed"][row]] = columns[name][row]
-    return {key: np.array([values[seed] for seed in sorted(values)]) for key, values in cells.items()}
 
 
 def against(values: Mapping[tuple[str, str, str], FloatArray], learned: Sequence[str]) -> list[dict[str, Any]]:

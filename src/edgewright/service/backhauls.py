@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import structlog
 from sqlalchemy import delete, select
 
 from edgewright.backhaul.model import Network
@@ -20,8 +19,6 @@ from edgewright.service.settings import Settings
 from edgewright.service.store import Store
 from edgewright.service.store.recorder import Recorder
 from edgewright.service.store.tables import BackhaulRow
-
-log = structlog.get_logger("edgewright.backhauls")
 
 
 @dataclass
@@ -99,17 +96,6 @@ class Backhauls:
                 self.create(self.given)
             except InputError as error:
                 self._fail(self.given.name, error)
-
-    def let_go(self) -> None:
-        """End all; the store keeps them."""
-        for loop in self.loops.values():
-            loop.ask_to_stop()
-        for name, loop in list(self.loops.items()):
-            try:
-                loop.close()
-            except Exception as error:  # the next loop's network must end too
-                log.error("close_failed", loop=name, detail=str(error))
-            del self.loops[name]
 
     def _restore(self, row: BackhaulRow) -> None:
         scenario = validate(LoopScenario, row.scenario, source=f"backhaul loop {row.name}")

@@ -29,7 +29,7 @@ from edgewright.service.backhauls import Backhauls
 from edgewright.service.loops.choice import choose, choose_for, forget, make_slice
 from edgewright.service.loops.fit import least_cpu, least_memory_mb, pins_that_fit
 from edgewright.service.loops.leases import LEASE, RENEW_S, Leases
-from edgewright.service.loops.loop import Loop, Orders, first_limits, plain_limits
+from edgewright.service.loops.loop import Loop, Orders, end_all, first_limits, plain_limits
 from edgewright.service.loops.orders import Conflict, keep_loop, policy_of, refit
 from edgewright.service.loops.slices import DriverChoice, RunningSlice
 from edgewright.service.settings import Settings
@@ -303,7 +303,7 @@ class Runtime:
                     refused = f"{self.settings.scenario} was edited, and cannot be taken over: {error}"
             loop = self._begin(self._prepare(row, chunk))
             if refused:
-                loop.warn("scenario", refused, "scenario_failed")
+                loop.trouble.warn("scenario", refused, "scenario_failed")
         except Exception as error:  # what an older version kept may be of any form: the other loops must run
             self._fail(row.name, error)
 
@@ -366,15 +366,8 @@ class Runtime:
     def _let_go(self) -> None:
         with self.changing:
             was_active, self.active = self.active, False
-            for loop in self.loops.values():
-                loop.ask_to_stop()
-            for name, loop in list(self.loops.items()):
-                try:
-                    loop.close()
-                except Exception as error:  # the next loop's services must end too
-                    log.error("close_failed", loop=name, detail=str(error))
-                del self.loops[name]
-            self.backhauls.let_go()
+            end_all(self.loops)
+            end_all(self.backhauls.loops)
         if was_active:
             self._release()
 

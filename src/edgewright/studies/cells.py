@@ -1,16 +1,18 @@
-"""Finished cells on disk: one file each, written atomically by whoever ran it, found again by its key."""
+"""Finished cells on disk: one file each, written atomically by whoever ran it, found again by its key; and the table of
+all of them."""
 
 from __future__ import annotations
 
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgewright.core.contracts import FloatArray
 from edgewright.core.files import replacing
 from edgewright.studies.contract import Result
 
@@ -44,3 +46,19 @@ def load_cell(path: Path) -> tuple[dict[str, float], float] | None:
 def load_series(path: Path) -> Mapping[str, Any]:
     with np.load(path, allow_pickle=False) as file:
         return {name.removeprefix(_SERIES): file[name] for name in file.files if name.startswith(_SERIES)}
+
+
+def read_results(folder: Path, metrics: Sequence[str]) -> dict[tuple[str, str, str], FloatArray]:
+    """(method, scenario, metric) -> float64[seeds] in their order, from a study's results.parquet; NaN where a cell
+    failed.
+    """
+    from pyarrow import parquet
+
+    columns = parquet.read_table(folder / "results.parquet").to_pydict()
+    found: dict[tuple[str, str, str], dict[int, float]] = {}
+    for row, (method, scenario, seed) in enumerate(
+        zip(columns["method"], columns["scenario"], columns["seed"], strict=True)
+    ):
+        for name in metrics:
+            found.setdefault((method, scenario, name), {})[seed] = columns[name][row]
+    return {key: np.array([of[seed] for seed in sorted(of)], np.float64) for key, of in found.items()}

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sqlalchemy import func, select
 
-from edgewright.backhaul.control import dead_flows, decide, expected_rates
+from edgewright.backhaul.control import dead_flows, decide
 from edgewright.backhaul.driver import BackhaulDriver, Observation
 from edgewright.backhaul.model import NO_PATH, Matrix, Network, Problem, measures
+from edgewright.backhaul.rates import expected_rates
 from edgewright.backhaul.scenario import LoopScenario
 from edgewright.backhaul.simulation import PLANNERS
 from edgewright.backhaul.solvers.search import search
 from edgewright.core.contracts import FloatArray, IntArray, Outcome
-from edgewright.service.loops.loop import OVERRUN_EVENT_S, START_AGAIN_S, Mode, Phase
+from edgewright.service.loops.loop import START_AGAIN_S, Mode, Phase
 from edgewright.service.loops.pace import Pace, go_along
 from edgewright.service.loops.planes import LivePlane, PlaneChoice, make_plane
 from edgewright.service.loops.situation import Situation, decision_body, link_name
+from edgewright.service.loops.trouble import REFUSED, Troubles
 from edgewright.service.store.recorder import Recorder
 from edgewright.service.store.tables import DecisionRow
 
@@ -80,13 +81,13 @@ class BackhaulLoop:
     _lost: set[int] = field(default_factory=set)  # flows whose path in force a broken link took away
     _failing_since_s: float | None = None
     _short_since: dict[int, float] = field(default_factory=dict)
-    _trouble: dict[str, str] = field(default_factory=dict)
+    trouble: Troubles = field(init=False)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
         network, interval_s = self.scenario.network, self.scenario.interval_s
-        self.pace = Pace(interval_s)
+        self.pace, self.trouble = Pace(interval_s), Troubles(self.event)
         self.rates_mbps, self.expected_mbps = np.zeros(len(network.flows)), np.zeros(len(network.flows))
         self.load_mbps = np.zeros(len(network.links))
         self.since = [0.0] * len(network.flows)
@@ -100,7 +101,7 @@ class BackhaulLoop:
 
     @property
     def warnings(self) -> list[str]:
-        return [f"{about}: {detail}" for about, detail in list(self._trouble.items())]
+        return self.trouble.lines
 
     @property
     def matrix(self) -> Matrix:
@@ -164,17 +165,14 @@ class BackhaulLoop:
 
     def _steps(self) -> None:
         """Until told to stop, or until the network is given up."""
-        self.pace.start()
-        missed, told = self.pace.overruns, -OVERRUN_EVENT_S
-        while self.pace.wait(self._stop) and self.plane is not None:
-            if self.pace.overruns > missed and time.monotonic() - told > OVERRUN_EVENT_S:
-                self.event("overrun", f"{self.pace.overruns - missed} steps skipped since the last such event")
-                missed, told = self.pace.overruns, time.monotonic()
+        for _ in self.pace.steps(self._stop, self.event):
             self.step()
+            if self.plane is None:
+                return
 
     def _start_plane(self) -> bool:
         go_along()  # the senders must not go before other programs
-        with self.lock, self._watching("start"):
+        with self.lock, self.trouble.watching("start"):
             if self._stop.is_set():
                 return True
             first = self._first_paths()
@@ -191,7 +189,7 @@ class BackhaulLoop:
             self._planned = None
             self._lost.clear()
             self._forget_rates()
-            self._trouble.pop("step", None)
+            self.trouble.pop("step", None)
             self.choose_matrix()
             self.event("started", f"{self.choice.kind}: {self.choice.reason}")
             return True
@@ -217,7 +215,7 @@ class BackhaulLoop:
 
     def step(self) -> None:
         """Observe, and where something changed: plan, guard, act, record. Trouble is recorded and the loop goes on."""
-        with self.lock, self._watching("step"):
+        with self.lock, self.trouble.watching("step"):
             if self._stop.is_set() or self.driver is None:
                 return
             self._look(self.driver)
@@ -225,13 +223,13 @@ class BackhaulLoop:
             self._take_turns()
             if self.orders.mode != "paused" and (why := self._why()):
                 self._plan(self.driver, why)
-        self._failing_since_s = (self._failing_since_s or time.monotonic()) if "step" in self._trouble else None
+        self._failing_since_s = (self._failing_since_s or time.monotonic()) if "step" in self.trouble else None
         if self._failing_since_s is not None and time.monotonic() - self._failing_since_s > GIVEN_UP_S:
             self._give_up()
 
     def _give_up(self) -> None:
         """The network cannot be looked at any more: another one is made, with the paths of this one."""
-        with self.lock, self._watching("end"):
+        with self.lock, self.trouble.watching("end"):
             plane, self.plane, self.phase = self.plane, None, "failed"
             self.paths, self.driver, self._failing_since_s = self.running.tolist(), None, None
             self.rates_mbps, self.load_mbps = 0 * self.rates_mbps, 0 * self.load_mbps
@@ -257,7 +255,7 @@ class BackhaulLoop:
         if not again:
             self._forget_rates()
         if self.plane is not None:
-            with self._watching("traffic"):
+            with self.trouble.watching("traffic"):
                 self.plane.offer(self.demand_mbps.tolist())
 
     def _look(self, driver: BackhaulDriver) -> None:
@@ -299,9 +297,9 @@ class BackhaulLoop:
             self._short_since |= dict.fromkeys(starving, now)
             sources = ", ".join(str(self.scenario.network.flows[flow].source) for flow in sorted(starving))
             detail = f"flows from nodes {sources} get less than half of what their paths should carry; put again"
-            self.warn("rates", detail, "put_again")
+            self.trouble.warn("rates", detail, "put_again")
             self.offer(again=True)
-        elif not self._short_since and self._trouble.pop("rates", ""):
+        elif not self._short_since and self.trouble.pop("rates", ""):
             self.event("rates_back", "flows get what their paths should carry")
         again = [flow for flow in sorted(self._lost | starving) if not dead[flow] and driver.running[flow] != NO_PATH]
         if again:
@@ -313,10 +311,10 @@ class BackhaulLoop:
         """Keep what an outcome says of each flow."""
         for key in outcome.done:
             self._lost.discard(int(key.rpartition(".")[2]))
-            self._trouble.pop(f"refused {key}", None)
+            self.trouble.pop(REFUSED + key, None)
         self.refused += len(outcome.refused)
         for key, why in outcome.refused.items():
-            self.warn(f"refused {key}", why, "refused")
+            self.trouble.warn(REFUSED + key, why, "refused")
 
     def _why(self) -> str:
         """What calls for a plan; "" where nothing does."""
@@ -334,7 +332,7 @@ class BackhaulLoop:
         problem, planner, decision = self._problem(), self.orders.planner, None
         self._again_s = math.inf
         before = driver.running.copy()
-        with self._watching("planner"):
+        with self.trouble.watching("planner"):
             most = self.scenario.most_moves(planner, problem)
             decision = decide(problem, before, self.scenario.planner_of(planner), most)
         if decision is None:
@@ -342,13 +340,11 @@ class BackhaulLoop:
             return
         outcome = Outcome({}, {})
         if decision.moves and self.orders.mode == "act":
-            with self._watching("apply"):
+            with self.trouble.watching("apply"):
                 outcome = driver.apply(np.where(decision.allowed != before, decision.allowed, NO_PATH))
-        for about in [about for about in self._trouble if about.startswith("refused ")]:
-            if about.removeprefix("refused ") not in outcome.refused:
-                del self._trouble[about]
+        self.trouble.forget_refusals(outcome.refused)
         self._settle(outcome)
-        if outcome.refused or "apply" in self._trouble:
+        if outcome.refused or "apply" in self.trouble:
             self._again_s = time.monotonic() + AGAIN_S
         now = time.time()
         for flow in np.flatnonzero(driver.running != before).tolist():
@@ -372,19 +368,3 @@ class BackhaulLoop:
         self.recorder.decision(self.last_step, choice=driver.running.tolist())
         if moved:
             self.event("replanned", f"{why}: {moved} of {before.size} flows moved")
-
-    # Trouble: an event when it comes, changes and goes, a warning while it lasts
-
-    @contextlib.contextmanager
-    def _watching(self, about: str) -> Iterator[None]:
-        try:
-            yield
-            if self._trouble.pop(about, None) is not None:
-                self.event(f"{about}_back", "works again")
-        except Exception as error:  # a driver meets the world: the loop outlives it
-            self.warn(about, f"{type(error).__name__}: {error}", f"{about}_failed")
-
-    def warn(self, about: str, detail: str, kind: str) -> None:
-        if self._trouble.get(about) != detail:
-            self.event(kind, detail)
-        self._trouble[about] = detail

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import structlog
 from sqlalchemy import func, select
 
 from edgewright.core.contracts import FloatArray, Outcome
@@ -24,13 +24,14 @@ from edgewright.service.loops.history import KEPT_S, History, Moment, digits, pl
 from edgewright.service.loops.pace import Pace
 from edgewright.service.loops.slices import Life, RunningSlice
 from edgewright.service.loops.supervisor import Supervisor
+from edgewright.service.loops.trouble import REFUSED, Troubles
 from edgewright.service.store.recorder import Recorder
 from edgewright.service.store.tables import DecisionRow
 
 Mode = Literal["act", "shadow", "paused"]
 Phase = Literal["starting", "running", "failed", "stopped"]
 START_AGAIN_S = 5.0
-OVERRUN_EVENT_S = 60.0
+log = structlog.get_logger("edgewright.loops")
 
 
 @dataclass
@@ -72,7 +73,7 @@ class Loop:
     )  # one order at a time; a step does not wait for it
     lock: threading.RLock = field(default_factory=threading.RLock)  # held during a step, and while an order is applied
     _lives: dict[str, Life] = field(default_factory=dict)
-    _trouble: dict[str, str] = field(default_factory=dict)
+    trouble: Troubles = field(init=False)
     _memory_alive: FloatArray | None = None  # bytes that each service used when it last lived
     _dead: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -85,6 +86,7 @@ class Loop:
         self.history = History(self.scenario.names, interval_s, max(slo.window_s, interval_s), slo.late_allowed)
         self.pace = Pace(interval_s)
         restarted = {s.name: s.run.restart == "always" for s in self.scenario.services if s.run is not None}
+        self.trouble = Troubles(self.event)
         self.supervisor = Supervisor(self.slice, restarted, self.event)
 
     @property
@@ -93,8 +95,7 @@ class Loop:
 
     @property
     def warnings(self) -> list[str]:
-        lasting = [f"{about}: {detail}" for about, detail in list(self._trouble.items())]
-        return lasting + self._dead + self.slice.warnings
+        return self.trouble.lines + self._dead + self.slice.warnings
 
     @property
     def lives(self) -> dict[str, Life]:
@@ -129,14 +130,9 @@ class Loop:
         while not self._stop.is_set() and not self._start_slice():
             self._stop.wait(START_AGAIN_S)
         self._began = time.monotonic()
-        self.pace.start()
-        missed, told = 0, -OVERRUN_EVENT_S
-        while self.pace.wait(self._stop):
-            if self.pace.overruns > missed and time.monotonic() - told > OVERRUN_EVENT_S:
-                self.event("overrun", f"{self.pace.overruns - missed} steps skipped since the last such event")
-                missed, told = self.pace.overruns, time.monotonic()
+        for _ in self.pace.steps(self._stop, self.event):
             self.step()
-            if "load" in self._trouble:
+            if "load" in self.trouble:
                 self._offer()
 
     def _start_slice(self) -> bool:
@@ -147,23 +143,23 @@ class Loop:
         except Exception as error:  # whatever it is, this thread must live to try again
             if not self._stop.is_set():
                 self.phase = "failed"
-                self.warn("start", f"{error}; tried again in {START_AGAIN_S:g} s", "start_failed")
+                self.trouble.warn("start", f"{error}; tried again in {START_AGAIN_S:g} s", "start_failed")
             return False
         self._offer()
-        self._trouble.pop("start", None)
+        self.trouble.pop("start", None)
         self._adopted = True
         self.phase = "running"
         return True
 
     def _offer(self) -> None:
-        with self._watching("load"):
+        with self.trouble.watching("load"):
             self.slice.set_load(self.orders.load)
 
     # One step
 
     def step(self) -> None:
         """Observe, decide, guard, act, record. Trouble in any of them is recorded and the loop goes on."""
-        with self.lock, self._watching("step"):
+        with self.lock, self.trouble.watching("step"):
             if self._stop.is_set():
                 return  # the slice may be closed
             looked_s = time.monotonic()
@@ -178,12 +174,12 @@ class Loop:
                 self._fit_adopted(seen)
             step, action, outcome = None, None, Outcome({}, {})
             if self.orders.mode != "paused":
-                with self._watching("policy"):
+                with self.trouble.watching("policy"):
                     step = self.controller.step(self._as_if_alive(seen))
             if step is not None and self.orders.mode == "act" and self._started():
                 action = step.allowed
             action = self._with_orders(action, seen)
-            with self._watching("apply"):
+            with self.trouble.watching("apply"):
                 if action is not None:
                     outcome = self.slice.apply(action)
                 self._settle(outcome)
@@ -223,9 +219,7 @@ class Loop:
     def _settle(self, outcome: Outcome) -> None:
         """Forget orders that are in force, and warnings of refusals that no longer are."""
         self.pending = {key: value for key, value in self.pending.items() if key in outcome.refused}
-        for about in list(self._trouble):
-            if about.startswith("refused ") and about.removeprefix("refused ") not in outcome.refused:
-                del self._trouble[about]
+        self.trouble.forget_refusals(outcome.refused)
 
     def _as_if_alive(self, seen: Observation) -> Observation:
         """A dead service uses no memory, which must not take from it the limit that it needs to come back."""
@@ -290,9 +284,9 @@ class Loop:
         self.refused += len(outcome.refused)
         for key, why in outcome.refused.items():
             service, _, resource = key.rpartition(".")
-            self.warn(f"refused {key}", f"{resource}: {why}", "refused", service)
+            self.trouble.warn(REFUSED + key, f"{resource}: {why}", "refused", service)
         for key in outcome.done:
-            self._trouble.pop(f"refused {key}", None)
+            self.trouble.pop(REFUSED + key, None)
         self.seq += 1
         self.last_step = {
             "loop": self.name,
@@ -318,22 +312,6 @@ class Loop:
         }
         self.recorder.decision(self.last_step, plain_limits(self.limits) if new else None)
 
-    # Trouble: an event when it comes, changes and goes, a warning while it lasts
-
-    @contextlib.contextmanager
-    def _watching(self, about: str) -> Iterator[None]:
-        try:
-            yield
-            if self._trouble.pop(about, None) is not None:
-                self.event(f"{about}_back", "works again")
-        except Exception as error:  # a policy is anyone's code, a driver meets the world: the loop outlives both
-            self.warn(about, f"{type(error).__name__}: {error}", f"{about}_failed")
-
-    def warn(self, about: str, detail: str, kind: str, service: str = "") -> None:
-        if self._trouble.get(about) != detail:
-            self.event(kind, detail, service)
-        self._trouble[about] = detail
-
     def _restore_history(self) -> None:
         """Fill the ring with what the store remembers, and go on counting after its last decision."""
         with self.recorder.store.read() as session:
@@ -346,6 +324,18 @@ class Loop:
             if list(seen) == list(self.scenario.names) and row.t > time.time() - KEPT_S:
                 columns = {name: [seen[service][name] for service in seen] for name in seen[self.scenario.names[0]]}
                 self.history.add(Moment(row.t, row.body["slice_cpu"], columns))
+
+
+def end_all(loops: dict[str, Any]) -> None:
+    """End loops of any kind, and forget them here; the store keeps them."""
+    for loop in loops.values():
+        loop.ask_to_stop()
+    for name, loop in list(loops.items()):
+        try:
+            loop.close()
+        except Exception as error:  # what the next one runs must end too
+            log.error("close_failed", loop=name, detail=str(error))
+        del loops[name]
 
 
 def by_service(names: tuple[str, ...], columns: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:

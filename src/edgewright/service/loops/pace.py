@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 KEPT = 900
+OVERRUN_EVENT_S = 60.0
 NORMAL = os.getpriority(os.PRIO_PROCESS, os.getpid())  # nice values
 AHEAD = -10
 
@@ -66,6 +69,18 @@ class Pace:
         self._late_s.append(time.monotonic() - self._due)
         self._due += self.period_s
         return True
+
+    def steps(self, stop: threading.Event, event: Callable[[str, str], None]) -> Iterator[None]:
+        """Start, and go on to each step when it is due, until `stop` is set; steps skipped are an event, one in
+        OVERRUN_EVENT_S at most.
+        """
+        self.start()
+        missed, told = self.overruns, -math.inf
+        while self.wait(stop):
+            if self.overruns > missed and time.monotonic() - told > OVERRUN_EVENT_S:
+                event("overrun", f"{self.overruns - missed} steps skipped since the last such event")
+                missed, told = self.overruns, time.monotonic()
+            yield
 
     @property
     def jitter_p99_s(self) -> float:

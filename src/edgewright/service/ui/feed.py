@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from edgewright.service.ui.client import Api, ApiError
-from edgewright.service.ui.polling import Polling, Seen
+from edgewright.service.ui.client import Api
+from edgewright.service.ui.polling import RECORDED_WITHIN_S, Polling, Seen, merged
 from edgewright.service.ui.shapes import Columns, Decision, Event, LoopState
 from edgewright.service.ui.words import changes
 
 EVENTS_EVERY_S = 3.0
 KEPT_DECISIONS = 40
-RECORDED_WITHIN_S = 3.0  # decisions are written a moment after they were made
 
 
 @dataclass
@@ -39,13 +38,9 @@ class Feed(Polling[View]):
         if view.loop and [s.name for s in state.services] != [s.name for s in view.loop.services]:
             self._rows.clear()  # the loop was made anew: the columns of its rows are other services'
         columns = await self._api.series(self._loop, self._since(now))
-        try:
-            await self._poll_history(state)
-            view.history_trouble = None
-        except ApiError as error:  # the database: what the loop does can be shown all the same
-            view.history_trouble = error.message
+        await self._ask_history(self._poll_history(state))
         view.loop, view.trouble, view.since = state, None, now
-        return self._keep(columns, state)
+        return self._keep(_rows(columns, state))
 
     async def _poll_history(self, state: LoopState) -> None:
         last, view = state.last_decision, self.view
@@ -53,38 +48,26 @@ class Feed(Polling[View]):
         if view.trouble or view.history_trouble or self._seq - seq not in (0, 1):
             self._search_until = time.monotonic() + RECORDED_WITHIN_S
         if last and changes(last):  # usually one a second, and it came with the state
-            view.decisions = _merge([last], view.decisions)
+            view.decisions = merged(view.decisions, [last], KEPT_DECISIONS)
         if time.monotonic() < self._search_until:
             shadow = state.mode == "shadow"  # nothing is changed then, and everything is advice
             recorded = await self._api.decisions(self._loop, KEPT_DECISIONS, changed_only=not shadow)
-            view.decisions = _merge(recorded, view.decisions)
+            view.decisions = merged(view.decisions, recorded, KEPT_DECISIONS)
         if time.monotonic() - self._events_at >= EVENTS_EVERY_S:
             view.events = await self._api.events(self._loop)
             self._events_at = time.monotonic()
 
-    def _keep(self, columns: Columns, state: LoopState) -> str:
-        """Append the rows that are new, drop those past the span -> the new ones, JSON."""
-        newest = next(reversed(self._rows), 0.0)
-        fresh = []
-        for index, t in enumerate(columns.t):
-            if t <= newest:
-                continue
-            row: list[object] = [round(t * 1e3), _at(columns.slice.cpu_left, index)]
-            for service in state.services:
-                mine = columns.services.get(service.name)
-                for column in ("response_p95_ms", "response_mean_ms", "limit_cpu", "usage_cpu"):
-                    row.append(_at(getattr(mine, column, []), index))
-            self._rows[t] = json.dumps(row)
-            fresh.append(self._rows[t])
-        self._forget()
-        return f"[{','.join(fresh)}]"
+
+def _rows(columns: Columns, state: LoopState) -> Iterator[tuple[float, list[float | None]]]:
+    for index, t in enumerate(columns.t):
+        row = [_at(columns.slice.cpu_left, index)]
+        for service in state.services:
+            mine = columns.services.get(service.name)
+            for column in ("response_p95_ms", "response_mean_ms", "limit_cpu", "usage_cpu"):
+                row.append(_at(getattr(mine, column, []), index))
+        yield t, row
 
 
 def _at(column: list[float | None], index: int) -> float | None:
     value = column[index] if index < len(column) else None
     return None if value is None else round(value, 4)
-
-
-def _merge(new: list[Decision], old: list[Decision]) -> list[Decision]:
-    seen = {decision.seq: decision for decision in (*old, *new)}
-    return [seen[seq] for seq in sorted(seen, reverse=True)[:KEPT_DECISIONS]]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from nicegui import background_tasks
 
@@ -16,6 +17,7 @@ from edgewright.service.ui.client import ApiError, ApiGone
 SPAN_S = 300.0  # what the charts show
 PERIOD_S = 1.0
 RETRY_S = 2.0
+RECORDED_WITHIN_S = 3.0  # decisions are written a moment after they were made
 
 log = logging.getLogger("edgewright.ui")
 
@@ -88,7 +90,35 @@ class Polling(Generic[V]):
         newest = next(reversed(self._rows), None)
         return SPAN_S if newest is None else min(now - newest + 2.0, SPAN_S)
 
-    def _forget(self) -> None:
-        """Drop the rows past the span."""
+    async def _ask_history(self, history: Awaitable[None]) -> None:
+        """The database may be away: what the loop does can be shown all the same."""
+        try:
+            await history
+            self.view.history_trouble = None
+        except ApiError as error:
+            self.view.history_trouble = error.message
+
+    def _keep(self, rows: Iterable[tuple[float, list[Any]]]) -> str:
+        """Append the chart rows (time, and what follows it) that are new, drop those past the span -> the new ones,
+        JSON.
+        """
+        newest = next(reversed(self._rows), 0.0)
+        fresh = {t: json.dumps([round(t * 1e3), *row]) for t, row in rows if t > newest}
+        self._rows |= fresh
         for t in [t for t in self._rows if t < next(reversed(self._rows)) - SPAN_S]:
             del self._rows[t]
+        return f"[{','.join(fresh.values())}]"
+
+
+class Numbered(Protocol):
+    @property
+    def seq(self) -> int: ...
+
+
+N = TypeVar("N", bound=Numbered)
+
+
+def merged(old: list[N], new: list[N], kept: int) -> list[N]:
+    """Newest first; of two with one number the one in `new`."""
+    seen = {decision.seq: decision for decision in (*old, *new)}
+    return [seen[seq] for seq in sorted(seen, reverse=True)[:kept]]
