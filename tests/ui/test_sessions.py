@@ -8,7 +8,7 @@ from .conftest import Server, until
 
 
 def kept(server: Server) -> list[str]:
-    return [file.read_text() for file in server.sessions.glob("*")]
+    return [file.read_text() for file in server.sessions.glob("*.json")]
 
 
 def test_only_a_key_that_the_api_knows_is_kept(server: Server) -> None:
