@@ -19,8 +19,8 @@ import numpy as np
 from numba import njit
 
 from edgewright.backhaul.bounds import efficiency_bound
-from edgewright.backhaul.compiled import fill, flows_of
 from edgewright.backhaul.generate import Recipe, generate, traffic
+from edgewright.backhaul.kernels.flows import fill, flows_of
 from edgewright.backhaul.model import Problem
 from edgewright.backhaul.replanning import replan
 from edgewright.backhaul.solvers.random import random

@@ -132,7 +132,7 @@ def test_demo_is_a_scenario() -> None:
         ("planner", {"planner": "best"}),
         ("moves_share", {"moves_share": 0.0}),
         ("driver", {"driver": "real"}),
-        ("objective.kind", {"objective": {"kind": "most"}}),
+        ("objective", {"objective": "most"}),
         ("interval_s", {"interval_s": 0.001}),
         ("hold_s", {"hold_s": 0}),
         ("name", {"name": "Not A Name"}),

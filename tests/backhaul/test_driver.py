@@ -16,6 +16,7 @@ from edgewright.backhaul.model import NO_PATH, Problem, read_network
 from edgewright.backhaul.rates import max_min_rates
 from edgewright.backhaul.replanning import replan
 from edgewright.core.errors import InputError
+from edgewright.drivers.forwarding import RouteError
 from edgewright.drivers.linux.network import CORE, SINK, EmulatedNetwork
 from edgewright.drivers.linux.traffic import Traffic
 from edgewright.drivers.simulated_network import SimulatedNetwork
@@ -209,3 +210,10 @@ def test_a_plane_of_another_network_is_bad_input() -> None:
 def test_links_that_make_no_path_are_bad_input(path) -> None:
     with pytest.raises(InputError, match="path"):
         simulated(NETWORK).route(0, path)
+
+
+def test_the_twin_refuses_a_path_that_it_knows_no_rate_of() -> None:
+    plane = simulated(NETWORK)
+    with pytest.raises(RouteError, match="no such path"):
+        plane.route(2, [4, 2, 0])  # leads to a donor, but is none of the flow's
+    plane.route(2, [3, 0])

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from test_rates import problems
 from typer.testing import CliRunner
 
-from edgewright.backhaul.compiled import aim_of, evaluate, flows_of, room
 from edgewright.backhaul.generate import Recipe, generate, traffic
+from edgewright.backhaul.kernels.flows import aim_of, evaluate, flows_of, room
 from edgewright.backhaul.model import Network, Objective, Problem, check, measures, read_network
 from edgewright.backhaul.observation import Allocation, Features, Task, observe, options_of, size_of
 from edgewright.backhaul.rates import max_min_rates

@@ -63,8 +63,7 @@ def test_check_finds_every_violation(scenario: Callable[..., Scenario]) -> None:
     two = scenario(30, 30)
     assert check(two, np.array([0.5, 0.5])) == []
     found = check(two, np.array([0.01, 1.6]), np.array([1e9, 2e9]))
-    assert [(v.service, v.field) for v in found] == [
-        ("a", "cpu"), ("b", "cpu"), ("slice", "cpu"),
-        ("a", "memory_bytes"), ("b", "memory_bytes"), ("slice", "memory_bytes"),
+    assert [v.field for v in found] == [
+        "a.cpu", "b.cpu", "slice.cpu", "a.memory_bytes", "b.memory_bytes", "slice.memory_bytes",
     ]  # fmt: skip
     assert check(two, np.array([np.nan, 0.5]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sqlite3
@@ -30,10 +31,11 @@ def postgres() -> Iterator[str]:
     """The address of a PostgreSQL server of our own, run by an unprivileged user on loopback."""
     pytest.importorskip("psycopg")
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    refuse = pytest.fail if os.environ.get("EDGEWRIGHT_REQUIRE_REAL") else pytest.skip
     if not programs:
-        pytest.skip("no PostgreSQL server under /usr/lib/postgresql")
+        refuse("no PostgreSQL server under /usr/lib/postgresql (Debian: apt-get install postgresql)")
     if subprocess.run(["id", "postgres"], capture_output=True).returncode or shutil.which("setpriv") is None:
-        pytest.skip("no user `postgres` (or no `setpriv`) to run a PostgreSQL server as")
+        refuse("no user `postgres` (or no `setpriv`) to run a PostgreSQL server as")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -95,8 +95,8 @@ def simulated(network: Network, *, clock: Callable[[], float] = time.monotonic) 
     ]
 
     def rates(paths: Sequence[Sequence[int]], up: BoolArray, demand_mbps: FloatArray) -> FloatArray:
-        choice = np.array([known.get(tuple(path), NO_PATH) for known, path in zip(index, paths, strict=True)])
+        choice = np.array([known[tuple(path)] if path else NO_PATH for known, path in zip(index, paths, strict=True)])
         broken = frozenset(np.flatnonzero(~up).tolist())
         return expected_rates(Problem(network, demand_mbps, broken=broken), choice)
 
-    return SimulatedNetwork(layout(network), rates, clock=clock)
+    return SimulatedNetwork(layout(network), rates, index, clock=clock)

@@ -16,12 +16,11 @@ from pydantic import Field, model_validator
 
 from edgewright.backhaul.figures import AIMS
 from edgewright.backhaul.generate import Recipe, generate, traffic
-from edgewright.backhaul.model import Network, Objective, Problem, Solution
+from edgewright.backhaul.model import Network, Problem, Solution, WithObjective
 from edgewright.backhaul.observation import Task
 from edgewright.backhaul.solvers import SOLVERS
 from edgewright.backhaul.solvers.ppo import load_ppo
 from edgewright.core.contracts import IntArray
-from edgewright.core.documents import Document
 from edgewright.core.errors import InputError
 from edgewright.core.registry import load
 from edgewright.studies.cells import read_results
@@ -35,7 +34,7 @@ MOST_BROKEN = 5
 Trained = Literal["own", "other", "broken"]
 
 
-class Case(Document):
+class Case(WithObjective):
     """A configuration of networks and traffic; the defaults are the document's."""
 
     format: Literal["edgewright.backhaul-case/1"] = "edgewright.backhaul-case/1"
@@ -48,9 +47,6 @@ class Case(Document):
     active: Annotated[float, Field(gt=0, le=1)] = 0.4
     """Probability that a flow asks for anything."""
     demand_mbps: Annotated[tuple[int, int], Field(strict=False)] = (500, 750)
-    objective: Literal["efficiency", "jain", "weighted", "alpha"] = "efficiency"
-    gamma: float = 0.0
-    alpha: float = 1.0
     broken: Annotated[int, Field(ge=0)] = 0
     """Links that break under each matrix, such that every flow keeps a path."""
     matrices: Annotated[int, Field(ge=1)] = 250
@@ -58,14 +54,9 @@ class Case(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Case:
         Recipe(nodes=self.nodes, donors=self.donors)  # raises InputError
-        self.aim  # noqa: B018 - the same
         if not 0 < self.demand_mbps[0] <= self.demand_mbps[1]:
             raise InputError("demand_mbps", self.demand_mbps, "0 < lowest <= highest")
         return self
-
-    @property
-    def aim(self) -> Objective:
-        return Objective(self.objective, self.gamma, self.alpha)
 
     def network(self, seed: int) -> Network:
         drawn = generate(Recipe(nodes=self.nodes, donors=self.donors, paths=self.paths), seed=seed)

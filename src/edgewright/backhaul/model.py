@@ -13,17 +13,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from edgewright.core.contracts import BoolArray, FloatArray, IntArray
+from edgewright.core.contracts import BoolArray, FloatArray, IntArray, Violation
 from edgewright.core.documents import Document, Part, read, unique
 from edgewright.core.errors import InputError
 
 Status = Literal["optimal", "feasible", "time_limit"]
 Band = Literal["sub6", "mmwave"]
+Kind = Literal["efficiency", "jain", "weighted", "alpha"]
 Node = Annotated[int, Field(ge=0)]
 NO_PATH = -1
 TOLERANCE_MBPS = 1e-6
@@ -162,13 +163,13 @@ class Objective:
     mean), 2 the harmonic mean; the larger, the more the worst served count. Nothing counts as a millionth.
     """
 
-    kind: Literal["efficiency", "jain", "weighted", "alpha"] = "efficiency"
+    kind: Kind = "efficiency"
     gamma: float = 0.0
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("efficiency", "jain", "weighted", "alpha"):
-            raise InputError("objective", self.kind, "efficiency, jain, weighted or alpha")
+        if self.kind not in get_args(Kind):
+            raise InputError("objective", self.kind, f"one of {get_args(Kind)}")
         if not -1 <= self.gamma <= 1:
             raise InputError("gamma", self.gamma, "-1 .. 1")
         if not 0 <= self.alpha <= MOST_ALPHA:
@@ -202,6 +203,18 @@ class Objective:
         if self.exponent == 1.0:
             return float(np.exp(np.average(np.log(shares), weights=demand)))
         return float(np.average(shares ** (1 - self.exponent), weights=demand) ** (1 / (1 - self.exponent)))
+
+
+class WithObjective(Document):
+    """A document that says what is maximised; see `Objective`."""
+
+    objective: Kind = "efficiency"
+    gamma: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    alpha: Annotated[float, Field(ge=0, le=MOST_ALPHA)] = 1.0
+
+    @property
+    def aim(self) -> Objective:
+        return Objective(self.objective, self.gamma, self.alpha)
 
 
 @dataclass(frozen=True)
@@ -252,13 +265,6 @@ class Solution:
     evaluations: int
     cpu_s: float
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class Violation:
-    field: str
-    value: float
-    allowed: str
 
 
 def measures(demand_mbps: FloatArray, rates_mbps: FloatArray) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgewright.backhaul.compiled import fill, flows_of
+from edgewright.backhaul.kernels.flows import fill, flows_of
 from edgewright.backhaul.model import NO_PATH, Problem
 from edgewright.core.contracts import FloatArray, IntArray
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgewright.backhaul.compiled import aim_of, flows_of, replan_step
+from edgewright.backhaul.kernels.flows import aim_of, flows_of
+from edgewright.backhaul.kernels.moves import replan_step
 from edgewright.backhaul.model import NO_PATH, Problem, Solution
 from edgewright.backhaul.solvers.solution import solved
 from edgewright.core.contracts import IntArray

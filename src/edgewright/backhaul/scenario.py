@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from edgewright.backhaul.model import MOST_ALPHA, Network, Objective, Problem, read_network
+from edgewright.backhaul.model import Network, Problem, WithObjective, read_network
 from edgewright.backhaul.simulation import PLANNERS, Planner, budget, few_moves
-from edgewright.core.documents import Document, Name, Part, build, load, load_json, load_yaml
+from edgewright.core.documents import Name, build, load, load_json, load_yaml
 from edgewright.core.errors import InputError
 
 
-class Aim(Part):
-    """See `Objective`."""
-
-    kind: Literal["efficiency", "jain", "weighted", "alpha"] = "efficiency"
-    gamma: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    alpha: Annotated[float, Field(ge=0, le=MOST_ALPHA)] = 1.0
-
-
-class LoopScenario(Document):
+class LoopScenario(WithObjective):
     format: Literal["edgewright.backhaul-loop/1"] = "edgewright.backhaul-loop/1"
     name: Name
     network: Network
@@ -37,7 +29,6 @@ class LoopScenario(Document):
     """A name of `PLANNERS`."""
     moves_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Of the flows with demand, the most that one plan of `replan` moves (one at least); broken paths do not count."""
-    objective: Aim = Aim()
 
     @model_validator(mode="after")
     def _consistent(self) -> LoopScenario:
@@ -45,10 +36,6 @@ class LoopScenario(Document):
         if not self.network.matrices:
             raise InputError("network.matrices", 0, "at least one traffic matrix")
         return self
-
-    @cached_property
-    def aim(self) -> Objective:
-        return Objective(self.objective.kind, self.objective.gamma, self.objective.alpha)
 
     def planner_of(self, name: str) -> Planner:
         return partial(few_moves, share=self.moves_share) if name == "replan" else PLANNERS[name]

@@ -11,7 +11,7 @@ from edgewright.backhaul.model import Network, Objective
 from edgewright.backhaul.observation import Features, Task, size_of
 from edgewright.backhaul.twin import Load, backhaul_twin
 from edgewright.core.errors import InputError
-from edgewright.core.files import cache_folder
+from edgewright.core.files import cache_folder, locked
 from edgewright.learning import Evaluation, PpoConfig, Progress, Training, train
 from edgewright.studies.versions import code_version
 
@@ -93,15 +93,16 @@ def kept_policy(
     network: Network, *, steps: int, seed: int = 0, objective: Objective = Objective(), load: Load = Load(), task: Task
 ) -> Path:
     """The file of a policy for one network, trained at the first call with these arguments and kept in the user's cache
-    folder from then on.
+    folder from then on. Of processes that ask at once, one trains and the others wait.
     """
     told = (network.model_dump_json(), steps, seed, asdict(objective), asdict(load), task)
     key = f"{code_version('core', 'learning', 'backhaul')}-{sha256(repr(told).encode()).hexdigest()[:24]}"
     path = cache_folder() / "backhaul-policies" / f"{key}.npz"
-    if not path.with_suffix(".json").exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        training = train_policy(
-            [network], steps=steps, seeds=(seed,), objective=objective, load=load, task=task, show_progress=False
-        )
-        export_policy(training, path, [network], objective, load, task)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock")):
+        if not path.with_suffix(".json").exists():
+            training = train_policy(
+                [network], steps=steps, seeds=(seed,), objective=objective, load=load, task=task, show_progress=False
+            )
+            export_policy(training, path, [network], objective, load, task)
     return path

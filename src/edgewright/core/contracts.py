@@ -21,6 +21,15 @@ IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Violation:
+    """What a capability's `check` finds wrong with a solution."""
+
+    field: str
+    value: float
+    allowed: str
+
+
+@dataclass(frozen=True)
 class Discrete:
     """Each agent picks one of `n` actions; the twin takes int32[A]."""
 

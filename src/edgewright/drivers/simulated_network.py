@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Self
 
 import numpy as np
@@ -18,10 +18,17 @@ Rates = Callable[[Sequence[Sequence[int]], BoolArray, FloatArray], FloatArray]
 
 
 class SimulatedNetwork:
-    """A ForwardingPlane that follows a clock. Rates settle at once."""
+    """A ForwardingPlane that follows a clock. Rates settle at once. `paths`: those of each flow that `rates` knows."""
 
-    def __init__(self, layout: Layout, rates: Rates, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._layout, self._rates, self._clock = layout, rates, clock
+    def __init__(
+        self,
+        layout: Layout,
+        rates: Rates,
+        paths: Sequence[Container[tuple[int, ...]]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._layout, self._rates, self._known, self._clock = layout, rates, paths, clock
         self._lock = threading.Lock()
         self._paths: list[tuple[int, ...]] = [() for _ in layout.sources]
         self._up = np.ones(len(layout.links), dtype=bool)
@@ -52,6 +59,8 @@ class SimulatedNetwork:
 
     def route(self, flow: int, path: Sequence[int]) -> None:
         self._layout.walk(flow, path)
+        if tuple(path) not in self._known[flow]:
+            raise RouteError(flow, "the twin knows no such path")
         with self._lock:
             self._advance()
             if down := [link for link in path if not self._up[link]]:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable
-from hashlib import sha256
 from operator import attrgetter
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -20,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from edgewright.core import scalars
+from edgewright.core.compiled import compiled
 from edgewright.core.contracts import FloatArray
 from edgewright.scaling import actions, curves, observation, queueing
 from edgewright.scaling.observation import Observation, OneService
@@ -44,14 +43,7 @@ def _formula(formula: Callable[..., Any], **calls: Any) -> Any:
     return _compile(FunctionType(formula.__code__, {**formula.__globals__, **calls}, formula.__name__))
 
 
-def _decision(function: Any) -> Any:
-    """Compiled once and kept on disk, under a name that changes with any of the sources it is made of: numba looks at
-    one of them alone.
-    """
-    sources = (scalars.__file__, actions.__file__, curves.__file__, observation.__file__, queueing.__file__, __file__)
-    digest = sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()[:16]
-    function.__qualname__ = f"{function.__name__}_{digest}"
-    return njit(cache=True, nogil=True, error_model="numpy")(function)
+_decision = compiled(__file__, scalars, actions, curves, observation, queueing)
 
 
 def services(seen: Observation, late: float) -> tuple[FloatArray, float, FloatArray]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from edgewright.core.contracts import FloatArray
+from edgewright.core.contracts import FloatArray, Violation
 from edgewright.core.documents import Document, Name, Part, read, unique
 from edgewright.core.errors import InputError
 from edgewright.core.workload import Load
@@ -197,14 +197,6 @@ class Action:
     memory_bytes: FloatArray | None = None  # [A]
 
 
-@dataclass(frozen=True)
-class Violation:
-    service: str  # a service's name, or "slice"
-    field: str
-    value: float
-    allowed: str
-
-
 def check(scenario: Scenario, cpu: FloatArray, memory_bytes: FloatArray | None = None) -> list[Violation]:
     """Independent judge of limits (cores, bytes; one per service): every broken range or capacity; empty if sound."""
     found: list[Violation] = []
@@ -212,9 +204,9 @@ def check(scenario: Scenario, cpu: FloatArray, memory_bytes: FloatArray | None =
     def judge(values: Any, field: str, ranges: list[tuple[float, float]], capacity: float) -> None:
         for name, value, (low, high) in zip(scenario.names, values, ranges, strict=True):
             if not math.isfinite(value) or not low - 1e-9 <= value <= high + 1e-9:
-                found.append(Violation(name, field, float(value), f"{low:g} .. {high:g}"))
+                found.append(Violation(f"{name}.{field}", float(value), f"{low:g} .. {high:g}"))
         if not sum(values) <= capacity * (1 + 1e-9):
-            found.append(Violation("slice", field, float(sum(values)), f"sum <= {capacity:g}"))
+            found.append(Violation(f"slice.{field}", float(sum(values)), f"sum <= {capacity:g}"))
 
     judge(cpu, "cpu", [(s.cpu.min, s.cpu.max) for s in scenario.services], scenario.slice.cpu)
     if memory_bytes is not None:

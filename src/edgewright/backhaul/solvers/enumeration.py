@@ -6,7 +6,8 @@ import time
 
 import numpy as np
 
-from edgewright.backhaul.compiled import aim_of, enumerate_some, flows_of
+from edgewright.backhaul.kernels.construction import enumerate_some
+from edgewright.backhaul.kernels.flows import aim_of, flows_of
 from edgewright.backhaul.model import Problem, Solution
 from edgewright.backhaul.solvers.solution import solved
 from edgewright.core.errors import InputError

@@ -12,7 +12,7 @@ from typing import cast, get_args
 
 import numpy as np
 
-from edgewright.backhaul.compiled import aim_of, evaluate, flows_of, room
+from edgewright.backhaul.kernels.flows import aim_of, evaluate, flows_of, room
 from edgewright.backhaul.model import Network, Problem, Solution, Status
 from edgewright.backhaul.observation import (
     Allocation,

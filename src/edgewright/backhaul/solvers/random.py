@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from edgewright.backhaul.compiled import flows_of
+from edgewright.backhaul.kernels.flows import flows_of
 from edgewright.backhaul.model import Problem, Solution
 from edgewright.backhaul.solvers.solution import solved
 

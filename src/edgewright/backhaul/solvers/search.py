@@ -11,7 +11,8 @@ import time
 import numpy as np
 
 from edgewright.backhaul.bounds import largest_paths
-from edgewright.backhaul.compiled import aim_of, evaluate, flows_of, improve, leave_broken, walk_from
+from edgewright.backhaul.kernels.flows import aim_of, evaluate, flows_of
+from edgewright.backhaul.kernels.moves import improve, leave_broken, walk_from
 from edgewright.backhaul.model import Problem, Solution, Status
 from edgewright.backhaul.solvers.solution import paths_of, solved
 from edgewright.backhaul.solvers.subset_sum import BATCH, placed

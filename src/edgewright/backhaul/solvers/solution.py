@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from edgewright.backhaul.compiled import Flows, fill
+from edgewright.backhaul.kernels.flows import Flows, fill
 from edgewright.backhaul.model import NO_PATH, Problem, Solution, Status, measures
 from edgewright.core.contracts import IntArray
 from edgewright.core.errors import InputError

@@ -6,7 +6,9 @@ import time
 
 import numpy as np
 
-from edgewright.backhaul.compiled import Aim, Flows, aim_of, flows_of, greedy_some, leave_broken
+from edgewright.backhaul.kernels.construction import greedy_some
+from edgewright.backhaul.kernels.flows import Aim, Flows, aim_of, flows_of
+from edgewright.backhaul.kernels.moves import leave_broken
 from edgewright.backhaul.model import Problem, Solution, Status
 from edgewright.backhaul.solvers.solution import solved
 from edgewright.core.contracts import IntArray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -164,7 +165,7 @@ def backhaul_view(loop: BackhaulLoop) -> Json:
         "mode": loop.orders.mode,
         "planner": loop.orders.planner,
         "planners": sorted(PLANNERS),
-        "objective": loop.scenario.objective.model_dump(mode="json"),
+        "objective": asdict(loop.scenario.aim),
         "driver": driver_view(loop.choice),
         "nodes": network.nodes,
         "donors": list(network.donors),

@@ -1,0 +1,1 @@
+"""What is compiled: rates of an allocation, its value, and the inner loops of the solvers."""

@@ -1,0 +1,183 @@
+"""A problem as compiled code sees it, and the value of an allocation.
+
+Rates are network-wide max-min fair with demands, exactly, by water filling (Bertsekas and Gallager, Data Networks,
+6.5.2): all flows rise together; one stops where it has what it asks or where a link on its path is full.
+
+Shapes: A flows with demand, L links, M links of all paths together.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgewright.backhaul.model import LEAST_SHARE, Problem
+from edgewright.core.compiled import compiled
+from edgewright.core.contracts import FloatArray, IntArray
+
+BETTER = 1e-12  # of the objective, before it counts as better
+
+_kernel = compiled(__file__)
+
+
+class Flows(NamedTuple):
+    """A problem as compiled code sees it, and its workspace; belongs to one thread."""
+
+    demand: FloatArray  # [A] Mb/s, > 0
+    order: IntArray  # [A] by rising demand
+    first: IntArray  # [A] each flow's first path
+    options: IntArray  # [A] how many paths it has
+    path_start: IntArray  # links of path p are path_links[path_start[p]] .. path_links[path_start[p + 1]]
+    path_links: IntArray  # [M]
+    capacity: FloatArray  # [L] Mb/s
+    rates: FloatArray  # [A] Mb/s, what `fill` answers
+    left: FloatArray  # [L]
+    crossing: IntArray  # [L] zeros between two calls of `fill`
+    touched: IntArray  # [L]
+    waiting: IntArray  # [A]
+
+
+class Aim(NamedTuple):
+    """An objective as compiled code sees it."""
+
+    efficiency: float  # its weight; Jain's index has the rest
+    alpha: float
+    least_share: float
+
+
+def aim_of(problem: Problem) -> Aim:
+    return Aim(problem.objective.weights[0], problem.objective.exponent, LEAST_SHARE)
+
+
+def flows_of(problem: Problem) -> Flows:
+    arrays, active, capacity = problem.network.arrays, problem.active, problem.capacity_mbps
+    demand, first = problem.demand_mbps[active], arrays.flow_start[active]
+    return Flows(
+        demand,
+        np.argsort(demand, kind="stable"),
+        first,
+        arrays.flow_start[active + 1] - first,
+        arrays.path_start,
+        arrays.path_links,
+        capacity,
+        np.zeros(active.size),
+        np.zeros(capacity.size),
+        np.zeros(capacity.size, dtype=np.int64),
+        np.zeros(capacity.size, dtype=np.int64),
+        np.zeros(active.size, dtype=np.int64),
+    )
+
+
+@_kernel
+def fill(paths: IntArray, flows: Flows) -> None:
+    """Set `flows.rates` to what flows get on these paths, int[A]."""
+    demand, order, rates = flows.demand, flows.order, flows.rates
+    start, links = flows.path_start, flows.path_links
+    left, crossing, touched, waiting = flows.left, flows.crossing, flows.touched, flows.waiting
+    count = paths.size
+    used = 0
+    for i in range(count):
+        rates[i] = -1.0  # until it has its rate
+        waiting[i] = i
+        for k in range(start[paths[i]], start[paths[i] + 1]):
+            link = links[k]
+            if crossing[link] == 0:
+                left[link] = flows.capacity[link]
+                touched[used] = link
+                used += 1
+            crossing[link] += 1
+    still, next_one = count, 0  # waiting[:still] wait, among some that have their rate by now
+    while next_one < count and still > 0:
+        level, full = np.inf, -1
+        k = 0
+        while k < used:
+            link = touched[k]
+            if crossing[link] == 0:  # all who cross it have their rate
+                used -= 1
+                touched[k] = touched[used]
+                continue
+            share = left[link] / crossing[link]
+            if share < level:
+                level, full = share, link
+            k += 1
+        level = max(level, 0.0)  # what rounding leaves of a full link may lie below
+        satisfied = False
+        while next_one < count:
+            i = order[next_one]
+            if rates[i] < 0.0:
+                if demand[i] > level:
+                    break
+                rates[i] = demand[i]
+                satisfied = True
+                for k in range(start[paths[i]], start[paths[i] + 1]):
+                    left[links[k]] -= demand[i]
+                    crossing[links[k]] -= 1
+            next_one += 1
+        if satisfied:
+            continue
+        w = 0
+        while w < still:
+            i = waiting[w]
+            for k in range(start[paths[i]], start[paths[i] + 1]):
+                if rates[i] < 0.0 and links[k] == full:
+                    rates[i] = level
+                    for j in range(start[paths[i]], start[paths[i] + 1]):
+                        left[links[j]] -= level
+                        crossing[links[j]] -= 1
+                    break
+            if rates[i] >= 0.0:
+                still -= 1
+                waiting[w] = waiting[still]
+            else:
+                w += 1
+
+
+@_kernel
+def evaluate(paths: IntArray, flows: Flows, offered: float, aim: Aim) -> float:
+    """`Objective.value` on these paths, 0..1; 1 where nobody asks."""
+    fill(paths, flows)
+    rates = flows.rates
+    if rates.size == 0:
+        return 1.0
+    if aim.alpha > 0.0:
+        mean, exponent = 0.0, 1.0 - aim.alpha
+        geometric = exponent == 0.0
+        for i in range(rates.size):
+            share = max(rates[i] / flows.demand[i], aim.least_share)
+            mean += flows.demand[i] * (np.log(share) if geometric else share**exponent)
+        mean /= offered
+        return np.exp(mean) if geometric else mean ** (1.0 / exponent)  # type: ignore[no-any-return]
+    total = squares = 0.0
+    for rate in rates:
+        total += rate
+        squares += rate * rate
+    jain = total * total / (rates.size * squares) if squares > 0.0 else 0.0
+    return aim.efficiency * total / offered + (1.0 - aim.efficiency) * jain
+
+
+@_kernel
+def room(paths: IntArray, flows: Flows, active: IntArray, left: Any, fair: Any) -> None:
+    """After `fill`: set rows `active` of left and fair, float32[F, K], to what a learned policy sees of each path.
+
+    What is left on it with its flow away, and an equal part of its narrowest link with its flow there, Mb/s.
+    """
+    start, links = flows.path_start, flows.path_links
+    unused, crossing = flows.left, flows.crossing
+    unused[:] = flows.capacity
+    for i in range(paths.size):
+        for k in range(start[paths[i]], start[paths[i] + 1]):
+            unused[links[k]] -= flows.rates[i]
+            crossing[links[k]] += 1
+    for i in range(paths.size):
+        own = links[start[paths[i]] : start[paths[i] + 1]]
+        for option in range(flows.options[i]):
+            path = flows.first[i] + option
+            least = part = np.inf
+            for k in range(start[path], start[path + 1]):
+                mine = (own == links[k]).any()
+                free = max(unused[links[k]], 0.0) + (flows.rates[i] if mine else 0.0)
+                least = min(least, free)
+                part = min(part, flows.capacity[links[k]] / (crossing[links[k]] + (0 if mine else 1)))
+            left[active[i], option], fair[active[i], option] = least, part
+    crossing[:] = 0
