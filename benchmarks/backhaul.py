@@ -1,4 +1,5 @@
-"""Backhaul: what an evaluation costs, how near to the best solvers come and at what CPU, and re-planning by few moves.
+"""Backhaul: what an evaluation costs, how near to the best solvers come and at what CPU, re-planning by few moves, and
+all beside PPO: ours, and stable-baselines3's (`make compare` installs it).
 
     python benchmarks/backhaul.py [--quick] [--out FILE]
 
@@ -8,10 +9,12 @@ Every row is a mean over networks and traffic matrices drawn from seeds of its o
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,9 @@ from numba import njit
 from edgewright.backhaul.bounds import efficiency_bound
 from edgewright.backhaul.generate import Recipe, generate, traffic
 from edgewright.backhaul.kernels.flows import fill, flows_of
-from edgewright.backhaul.model import Problem
+from edgewright.backhaul.model import Network, Problem, Solution
 from edgewright.backhaul.replanning import replan
+from edgewright.backhaul.solvers.ppo import STEPS, load_ppo
 from edgewright.backhaul.solvers.random import random
 from edgewright.backhaul.solvers.search import search
 from edgewright.backhaul.solvers.subset_sum import subset_sum
@@ -116,6 +120,68 @@ def replanning(trials: int) -> dict[str, Any]:
     return row
 
 
+def beside_ppo(networks: int, matrices: int, steps: int) -> list[dict[str, Any]]:
+    """Per cent carried, and ms of CPU of one allocation; both PPOs trained on the network for the document's task."""
+    from edgewright.backhaul.training import kept_policy
+
+    rows = []
+    for nodes in (20, 40, 60):
+        found: dict[str, list[tuple[float, float]]] = {}
+        for seed in range(networks):
+            network = generate(Recipe(nodes=nodes), seed=seed)
+            ours: dict[str, Callable[..., Solution]] = {
+                "subset-sum": subset_sum,
+                **{f"search, {count} evaluations": partial(search, evaluations=count) for count in (100, 300, 3000)},
+                "ppo": load_ppo(kept_policy(network, steps=steps, task="reference")),
+            }
+            methods = {name: lambda problem, solver=solver: solver(problem).efficiency for name, solver in ours.items()}
+            if importlib.util.find_spec("stable_baselines3"):
+                methods["ppo, stable-baselines3"] = other_ppo(network, steps)
+            problems = [
+                Problem(network, np.array(one.demand_mbps)) for one in traffic(len(network.flows), matrices, seed=seed)
+            ]
+            for name, method in methods.items():
+                method(problems[0])  # compiles
+                for problem in problems:
+                    began = time.process_time()
+                    carried = 100 * method(problem)
+                    found.setdefault(name, []).append((carried, 1e3 * (time.process_time() - began)))
+        for name, runs in found.items():
+            carried, cpu_ms = np.mean(runs, axis=0).tolist()
+            rows.append({"nodes": nodes, "method": name, "runs": len(runs), "carried": carried, "cpu_ms": cpu_ms})
+            row = "beside PPO: {nodes} nodes, {runs} runs: {method:26s} {carried:6.2f} % in {cpu_ms:9.3f} ms CPU"
+            print(row.format(**rows[-1]), flush=True)
+    return rows
+
+
+def other_ppo(network: Network, steps: int) -> Callable[[Problem], float]:
+    """stable-baselines3's PPO, its policy in its own code, one environment step after the other."""
+    import jax
+    import torch
+    from stable_baselines3 import PPO
+
+    from edgewright.backhaul.twin import backhaul_twin
+    from edgewright.envs.gymnasium import TwinEnv
+    from edgewright.envs.stable_baselines import TwinVecEnv
+
+    torch.set_num_threads(1)
+    twin = backhaul_twin([network], features="reference", reward="reference", horizon=STEPS)
+    learner = PPO("MlpPolicy", TwinVecEnv(twin, 8, seed=0), n_steps=256, seed=0, device="cpu").learn(steps)
+    env = TwinEnv(twin)
+    env.reset(seed=0)
+    scenario = twin.sample(jax.random.key(0))
+
+    def carried(problem: Problem) -> float:
+        params = scenario._replace(demand_mbps=problem.demand_mbps.astype(np.float32))
+        seen, info = env.reset(options={"params": params})
+        for _ in range(STEPS):
+            action, _ = learner.predict(seen)
+            seen, _, _, _, info = env.step(action)
+        return float(info["best"])
+
+    return carried
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/backhaul.json"))
@@ -127,6 +193,7 @@ def main() -> None:
         "evaluation": evaluations(),
         "quality": quality(*((2, 2) if options.quick else (10, 5))),
         "replanning": replanning(20 if options.quick else 1000),
+        "beside_ppo": beside_ppo(*((1, 2, 2_048) if options.quick else (2, 25, 20_000))),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1))

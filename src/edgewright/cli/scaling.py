@@ -240,6 +240,12 @@ def live(
     scenario: ScenarioFile = None,
     seconds: Annotated[int, typer.Option(min=1, help="Length of one run.")] = 120,
     repetitions: Annotated[int, typer.Option(min=1, help="Runs of each policy, in alternating order.")] = 3,
+    load: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="Factor on all loads. Default: 1, less on a host on which requests take more CPU."
+        ),
+    ] = None,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/scaling-live"),
     as_json: Json = False,
@@ -258,6 +264,7 @@ def live(
         repetitions=repetitions,
         seed=seed,
         out=out,
+        load=load,
         methods=tuned(),
         say=lambda text: _say(as_json, text),
     )

@@ -24,12 +24,13 @@ from edgewright.scaling.control import Controller
 from edgewright.scaling.driver import SliceDriver
 from edgewright.scaling.evaluation import Rollout
 from edgewright.scaling.launch import GENERATOR, free_port, load_document, service_spec, target, write_load
-from edgewright.scaling.model import MB, Scenario, Service
+from edgewright.scaling.model import MB, TYPICAL_RATE_HZ, Scenario, Service
 from edgewright.scaling.observation import Observation
 from edgewright.scaling.policies import make_policy
 
 SETTLE_S = 2.0  # between two runs, for queues to empty
 START_S = 10.0  # for the generator to answer
+SAME_SPEED = 1.2  # of measured to said CPU: what differs less is chance
 
 
 @dataclass(frozen=True)
@@ -169,13 +170,47 @@ def run_policy(
     return _rollout(scenario, seen, measured)
 
 
-def draw_arrivals(scenario: Scenario, seconds: int, seed: int, folder: Path) -> dict[str, FloatArray]:
-    """Arrival times of every service, s from the start; the same for every policy that is compared."""
+@dataclass(frozen=True)
+class Speed:
+    """CPU of a mean request at TYPICAL_RATE_HZ, s: as the scenario says, and on this host with all services busy."""
+
+    said_s: float
+    measured_s: float
+
+    @property
+    def load(self) -> float:
+        """The factor, at most 1, by which loads take no more of this host than the scenario says that they take."""
+        return min(1.0, self.said_s / self.measured_s) if self.measured_s > SAME_SPEED * self.said_s else 1.0
+
+
+def measure_speed(live: LiveServices, seconds: int = 8, seed: int = 0) -> Speed:
+    """All services at their highest limits, each under TYPICAL_RATE_HZ."""
+    services, rng = live.scenario.services, np.random.default_rng(seed)
+    times = {s.name: arrivals(np.full(seconds, TYPICAL_RATE_HZ), rng) for s in services}
+
+    def used_s() -> float:
+        return sum(live.host.usage(s.name).cpu_s for s in services)
+
+    live.limit({s.name: s.cpu.max for s in services})
+    before = used_s()
+    with live.offered(seconds, times) as finish:
+        finish()
+    said_s = sum(s.behaviour.typical_cpu_s * times[s.name].size for s in services)
+    count = sum(due_s.size for due_s in times.values())
+    return Speed(said_s / count, (used_s() - before) / count)
+
+
+def draw_arrivals(
+    scenario: Scenario, seconds: int, seed: int, folder: Path, load: float = 1.0
+) -> dict[str, FloatArray]:
+    """Arrival times of every service, s from the start; the same for every policy that is compared. `load`: a factor on
+    all rates.
+    """
     streams = np.random.SeedSequence(seed).spawn(len(scenario.services))
     times = {}
     for service, stream in zip(scenario.services, streams, strict=True):
         rng = np.random.default_rng(stream)
-        times[service.name] = arrivals(rates(service.load, seconds, rng, folder=folder), rng)
+        times[service.name] = arrivals(load * rates(service.load, seconds, rng, folder=folder), rng)
     return times
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from edgewright.core.errors import InputError
 from edgewright.scaling.evaluation import measure, series
 from edgewright.scaling.figures import over_time
-from edgewright.scaling.live import draw_arrivals, run_policy, running
+from edgewright.scaling.live import draw_arrivals, measure_speed, run_policy, running
 from edgewright.scaling.model import Scenario
 from edgewright.scaling.policies import make_policy
 from edgewright.studies.contract import Cell
@@ -59,11 +59,13 @@ def compare(
     repetitions: int,
     seed: int,
     out: Path,
+    load: float | None = None,
     methods: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> LiveTable:
     """Run every policy `repetitions` times; the order turns around every repetition. Writes runs.json and figures.
 
+    load: a factor on all rates; None: what this host carries as the scenario says (see `live.Speed`).
     methods: policy and parameters of a name in `policies` that is not to be the policy of that name as it is.
     """
     if repetitions < 1 or seconds < scenario.slo.window_s:
@@ -75,15 +77,20 @@ def compare(
     rows: list[dict[str, Any]] = []
     cells: list[Cell] = []
     with running(scenario, base, out / "work") as live:
+        if load is None:
+            speed = measure_speed(live, seed=seed)
+            load = speed.load
+            told = f"loads times {load:.2f}" if load < 1 else "loads as they are"
+            say(f"{1e3 * speed.measured_s:.1f} ms of CPU a request, {1e3 * speed.said_s:.1f} in the scenario: {told}")
         for repetition in range(repetitions):
-            times = draw_arrivals(scenario, seconds, seed + repetition, base)
+            times = draw_arrivals(scenario, seconds, seed + repetition, base, load)
             order = list(policies) if repetition % 2 == 0 else list(policies)[::-1]
             for name in order:
                 say(f"repetition {repetition + 1} of {repetitions}: {name}, {seconds} s")
                 policy, parameters = chosen[name]
                 done = run_policy(live, policy, times, seconds, **parameters)
                 measures = measure(scenario, done)
-                rows.append({"policy": name, "repetition": repetition, **measures})
+                rows.append({"policy": name, "repetition": repetition, "load": load, **measures})
                 say(f"  mean {measures['response_mean_ms']:.1f} ms, late {measures['late_percent']:.2f} %")
                 cells.append(Cell(_title(name), scenario.name, repetition, measures, series(scenario, done)))
                 (out / "runs.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
