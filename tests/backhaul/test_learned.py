@@ -17,9 +17,10 @@ from test_rates import problems
 from typer.testing import CliRunner
 
 from edgewright.backhaul.generate import Recipe, generate, traffic
-from edgewright.backhaul.kernels.flows import aim_of, evaluate, flows_of, room
+from edgewright.backhaul.kernels.flows import aim_of, evaluate, flows_of
+from edgewright.backhaul.kernels.policy import Course, View, draw, look
 from edgewright.backhaul.model import Network, Objective, Problem, check, measures, read_network
-from edgewright.backhaul.observation import Allocation, Features, Task, observe, options_of, size_of
+from edgewright.backhaul.observation import Features, Task, mask, options_of, size_of
 from edgewright.backhaul.rates import max_min_rates
 from edgewright.backhaul.solvers.ppo import load_ppo
 from edgewright.backhaul.solvers.random import random
@@ -158,13 +159,27 @@ def test_twin_and_solver_see_the_same(network: Network, features: Features) -> N
         paths = flows.first + choice[problem.active]
         value = evaluate(paths, flows, flows.demand.sum(), aim_of(problem))
         left, fair = np.zeros((2, *options.exists.shape), np.float32)
-        room(paths, flows, problem.active, left, fair)
-        rates = max_min_rates(problem, choice).astype(np.float32)
-        now = Allocation(choice, rates, np.float32(value), state.now.best, left, fair)
-        mine = observe(np, now, demand, options, features)
+        view = View(problem.active, demand, float(options.scale_mbps), features == "paths", left, fair)
+        mine = look(Course(choice, paths, np.array([value, state.now.best])), flows, view)
         assert mine.dtype == np.float32
         np.testing.assert_allclose(mine, theirs[0], atol=2e-6)
         assert np.abs(mine).max() <= 1 + 1e-6
+
+
+def test_moves_are_drawn_from_the_softmax_of_those_that_do_something(network: Network) -> None:
+    problem = Problem(network, np.array(network.matrices[0].demand_mbps))
+    flows, (count, options) = flows_of(problem), options_of(network).exists.shape
+    choice, nothing = np.zeros(count, np.int64), np.zeros((count, options), np.float32)
+    view = View(problem.active, problem.demand_mbps.astype(np.float32), 1.0, False, nothing, nothing)
+    logits = np.random.default_rng(0).normal(size=count * options).astype(np.float32)
+    allowed = mask(np, choice, problem.demand_mbps, options_of(network))
+    expected = np.where(allowed, np.exp(logits), 0.0)
+    counts = np.zeros(logits.size)
+    for _ in range(20_000):
+        flow, path = draw(logits, choice, flows, view)
+        counts[path * count + problem.active[flow]] += 1
+    np.testing.assert_allclose(counts / counts.sum(), expected / expected.sum(), atol=0.015)
+    assert not counts[~allowed].any()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What a learned policy sees and may do: written once over `xp` (jax.numpy in the twin, numpy in the solver).
+"""What a learned policy sees and may do, over `xp`; the solver has it compiled (`kernels/policy.py`), tested equal.
 
 Shapes: F flows, K paths of a flow (padded), M links of a path (padded), L links, O features.
 Source of the reference features: NANCY D4.2, 4.2.1 (its Fig. 16, line 20).

@@ -20,10 +20,11 @@ from numba import njit
 from edgewright.core import scalars
 from edgewright.core.compiled import compiled
 from edgewright.core.contracts import FloatArray
+from edgewright.learning import compiled as network
+from edgewright.learning.compiled import forward, normalised
+from edgewright.learning.perceptron import Floats
 from edgewright.scaling import actions, curves, observation, queueing
 from edgewright.scaling.observation import Observation, OneService
-
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def _compile(function: Any) -> Any:
@@ -43,7 +44,7 @@ def _formula(formula: Callable[..., Any], **calls: Any) -> Any:
     return _compile(FunctionType(formula.__code__, {**formula.__globals__, **calls}, formula.__name__))
 
 
-_decision = compiled(__file__, scalars, actions, curves, observation, queueing)
+_decision = compiled(__file__, scalars, actions, curves, network, observation, queueing)
 
 
 def services(seen: Observation, late: float) -> tuple[FloatArray, float, FloatArray]:
@@ -79,18 +80,6 @@ def _service(fields: FloatArray, i: int, bound_s: float, carried: FloatArray) ->
     )
 
 
-@_compile
-def _forward(x: Floats, layers: tuple[tuple[Floats, Floats], ...], relu: bool) -> Floats:
-    """[A, in] through layers of weight [in, out] and bias [out] -> [A, out]"""
-    for n in range(len(layers)):
-        weight, bias = layers[n]
-        out = np.dot(x, weight) + bias
-        if n < len(layers) - 1:
-            out = np.maximum(out, np.float32(0)) if relu else np.tanh(out)
-        x = out
-    return x
-
-
 @_decision
 def decide_by_curves(
     fields: FloatArray,
@@ -120,7 +109,7 @@ def decide_by_curves(
         now[i] = kept
         found[i, 3] = _middle(_XP, kept, seen)
         x[i] = np.array(_inputs(_XP, kept, seen, found[i, 3]))
-    out = _forward(x, layers, True)
+    out = forward(x, layers, True)
     for i in range(count):
         seen, cpu = _service(fields, i, bound_s, carried), found[i, 3]
         first = 0
@@ -172,9 +161,7 @@ def decide_by_network(
             newest[i, h] = history[i, h + 1] if history.size else frame
         newest[i, frames - 1] = frame
     x = newest.reshape(count, frames * width)
-    if mean.size:
-        x = np.minimum(np.maximum((x - mean) * scale, np.float32(-10)), np.float32(10))
-    out = _forward(x, layers, relu)
+    out = forward(normalised(x, mean, scale), layers, relu)
     cpu = np.empty(count)
     for i in range(count):
         if discrete:

@@ -12,24 +12,17 @@ from typing import cast, get_args
 
 import numpy as np
 
-from edgewright.backhaul.kernels.flows import aim_of, evaluate, flows_of, room
+from edgewright.backhaul.kernels.flows import aim_of, flows_of
+from edgewright.backhaul.kernels.policy import Course, View, play
 from edgewright.backhaul.model import Network, Problem, Solution, Status
-from edgewright.backhaul.observation import (
-    Allocation,
-    Features,
-    flow_and_path,
-    mask,
-    observation_size,
-    observe,
-    options_of,
-    size_of,
-)
+from edgewright.backhaul.observation import Features, observation_size, size_of
 from edgewright.backhaul.solvers.solution import paths_of, solved
-from edgewright.core.contracts import IntArray
 from edgewright.core.errors import InputError
-from edgewright.learning.inference import NumpyNetwork, load_network
+from edgewright.learning.compiled import plain
+from edgewright.learning.inference import load_network
 
 STEPS = 300
+BATCH = 20  # moves between two looks at the clock
 
 
 def load_ppo(path: Path) -> Callable[..., Solution]:
@@ -54,9 +47,8 @@ class Policy:
     """Belongs to one thread."""
 
     def __init__(self, path: Path) -> None:
-        self.network: NumpyNetwork = load_network(path)
-        self.source = str(path)
-        card = self.network.card
+        network = load_network(path)
+        self.source, card = str(path), network.card
         notes = card.scenario
         if card.twin != "backhaul":
             raise InputError("twin", card.twin, "a policy trained on the backhaul twin", source=self.source)
@@ -72,9 +64,12 @@ class Policy:
             raise InputError("scenario", notes, allowed, source=self.source)
         self.flows, self.fewest, self.paths, self.features = flows, fewest, paths, cast(Features, features)
         expected = observation_size(self.features, flows, paths)
-        if (card.observation_size, self.network.outputs) != (expected, flows * paths):
-            given = (card.observation_size, self.network.outputs)
+        if (card.observation_size, network.outputs) != (expected, flows * paths):
+            given = (card.observation_size, network.outputs)
             raise InputError("observation_size, action", given, f"{(expected, flows * paths)}", source=self.source)
+        if (net := plain(network)) is None:
+            raise InputError("network", card.network, "a perceptron without memory", source=self.source)
+        self.net = net
 
     def require(self, network: Network) -> None:
         flows, paths, _, _ = size_of([network])
@@ -87,43 +82,22 @@ class Policy:
     ) -> Solution:
         began, deadline = time.process_time(), time.monotonic() + (np.inf if time_limit_s is None else time_limit_s)
         self.require(problem.network)
-        flows, active, rng = flows_of(problem), problem.active, np.random.default_rng(seed)
-        _, _, hops, links = size_of([problem.network])
-        options = options_of(problem.network, (self.flows, self.paths, hops, links))
-        options.capacity_mbps[:-1] = problem.capacity_mbps
-        demand = np.zeros(self.flows, dtype=np.float32)
+        flows, aim, active = flows_of(problem), aim_of(problem), problem.active
+        demand, choice = np.zeros(self.flows, np.float32), np.zeros(self.flows, np.int64)
         demand[active] = problem.demand_mbps[active]
-        choice = np.zeros(self.flows, dtype=np.int64)
         if start is not None:
             choice[active] = paths_of(problem, flows, start) - flows.first
-        best: IntArray = flows.first + choice[active]
-        offered, aim = flows.demand.sum(), aim_of(problem)
-        value = best_value = evaluate(best, flows, offered, aim)
-        rates = np.zeros(self.flows, dtype=np.float32)
-        left, fair = np.zeros((2, self.flows, self.paths), dtype=np.float32)
-        paths = best
-        used = 1
+        left, fair = np.zeros((2, self.flows, self.paths), np.float32)
+        scale = float(problem.network.arrays.capacity_mbps.max())
+        view = View(active, demand, scale, self.features == "paths", left, fair)
+        course = Course(choice, flows.first + choice[active], np.zeros(2))
+        first = int(np.random.default_rng(seed).integers(2**31 - 1))
+        used, more = 0, True
         status: Status = "feasible"
-        while used <= steps and best_value < 1.0 - 1e-9:
+        while more and used <= steps:
             if time.monotonic() >= deadline:
                 status = "time_limit"
                 break
-            rates[active] = flows.rates
-            if self.features == "paths":
-                room(paths, flows, active, left, fair)
-            now = Allocation(choice, rates, np.float32(value), np.float32(best_value), left, fair)
-            logits, _ = self.network.values(observe(np, now, demand, options, self.features)[None])
-            allowed = mask(np, choice, demand, options)
-            if not allowed.any():
-                break
-            # The largest of logits with Gumbel noise, -log of an exponential, is a draw from their softmax.
-            noise = rng.standard_exponential(allowed.size, dtype=np.float32)
-            noisy = logits[0] - np.log(np.maximum(noise, 1e-30))
-            flow, path = flow_and_path(np.where(allowed, noisy, -np.inf).argmax(), self.flows)
-            choice[flow] = path
-            paths = flows.first + choice[active]
-            value = evaluate(paths, flows, offered, aim)
-            used += 1
-            if value > best_value:
-                best_value, best = value, paths
-        return solved(problem, best, flows, evaluations=used, began=began, status=status)
+            until = steps + 1 if time_limit_s is None else min(used + BATCH, steps + 1)
+            used, more = play(course, used, until, first, flows, aim, view, self.net)
+        return solved(problem, course.best, flows, evaluations=used, began=began, status=status)

@@ -14,6 +14,7 @@ from edgewright.core.contracts import BoolArray
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
 from edgewright.learning.card import BoxAction, Card
+from edgewright.learning.compiled import plain
 from edgewright.learning.inference import NumpyNetwork, load_network
 from edgewright.scaling.actions import MODEL_LATE, SMOOTHING, ActionMap, Kind
 from edgewright.scaling.compiled import decide_by_network, services
@@ -94,13 +95,10 @@ class Learned:
 
     def _for_compiled(self) -> tuple[Any, ...] | None:
         """The network as `decide_by_network` takes it; None where it is of another kind."""
-        network, action = self.network, self.network.card.action
-        plain = network.card.network is not None and network.networks == 1 and network.window == 1
-        if self.kind != "residual" or not plain or network.network.lstm:
+        net, action = plain(self.network), self.network.card.action
+        if self.kind != "residual" or net is None:
             return None
-        normaliser = network.normaliser or (np.empty(0, np.float32),) * 2
-        tanh = isinstance(action, BoxAction) and action.squash == "tanh"
-        return *normaliser, tuple(network.layers), network.network.activation == "relu", self.actions.discrete, tanh
+        return *net, self.actions.discrete, isinstance(action, BoxAction) and action.squash == "tanh"
 
 
 def _reason(late_allowed: float, row: tuple[float, ...]) -> str:
