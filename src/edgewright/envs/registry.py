@@ -8,6 +8,7 @@ from edgewright.core.registry import find
 
 TWINS: dict[str, str] = {
     "Backhaul-v0": "edgewright.backhaul.twin:backhaul_twin",
+    "Migration-v0": "edgewright.migration.twin:migration_twin",
     "Scaling-v0": "edgewright.scaling.twin:scaling_twin",
 }
 """Name -> a callable that takes the twin's own options and returns it."""

@@ -1,0 +1,1 @@
+"""Services that follow their users: when to move one, and to which node."""

@@ -1,0 +1,95 @@
+"""Shares of CPU and memory in use on every node, step by step: from files, from published traces, or drawn.
+
+Shapes: S steps of a day, N nodes; the last axis is CPU, memory.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgewright.core.contracts import FloatArray
+from edgewright.core.errors import InputError
+
+MOST = 0.99  # of a share in use: the load (eq. 2) of a full node has no bound
+DAY = 2048  # steps of a drawn day
+
+
+def read_csv(path: str | Path, names: Sequence[str]) -> FloatArray:
+    """Columns cpu_<node> and mem_<node> of every node, one row a step, shares 0 .. 1 -> float[S, N, 2]
+
+    A first column `t_s`, if there is one, must rise in equal steps. Raises InputError naming file, row and column.
+    """
+    columns = [f"{kind}_{name}" for name in names for kind in ("cpu", "mem")]
+    rows: list[list[float]] = []
+    times: list[float] = []
+    with open(path, newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        header = table.fieldnames or []
+        for column in columns:
+            if column not in header:
+                raise InputError(column, list(header), f"a column of this name; wanted are {columns}", source=str(path))
+        for number, row in enumerate(table, 2):
+            rows.append([_share(path, number, column, row[column]) for column in columns])
+            if "t_s" in header:
+                times.append(_number(path, number, "t_s", row["t_s"]))
+                _regular(path, number, times)
+    if len(rows) < 2:
+        raise InputError("rows", len(rows), "at least two", source=str(path))
+    return np.array(rows).reshape(len(rows), len(names), 2)
+
+
+def _number(path: str | Path, row: int, column: str, text: str | None) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise InputError(f"row {row}, {column}", text, "a finite number", source=str(path))
+    return float(value)
+
+
+def _share(path: str | Path, row: int, column: str, text: str | None) -> float:
+    value = _number(path, row, column, text)
+    if not 0 <= value <= 1:
+        raise InputError(f"row {row}, {column}", value, "a share, 0 .. 1", source=str(path))
+    return min(value, MOST)
+
+
+def _regular(path: str | Path, row: int, times: list[float]) -> None:
+    if len(times) < 2:
+        return
+    step, first = times[-1] - times[-2], times[1] - times[0]
+    if step <= 0 or abs(step - first) > 1e-3 * abs(first):
+        raise InputError(f"row {row}, t_s", times[-1], f"{times[-2] + first:g}: a trace without gaps", source=str(path))
+
+
+def draw_days(count: int, nodes: int, *, seed: int, steps: int = DAY) -> FloatArray:
+    """Days of a busy edge site: float[count, S, N, 2].
+
+    Shares wander around a mean of their own (CPU 0.35 .. 0.55, memory 0.3 .. 0.45, as data centres' do) with a time
+    constant of a minute or so, and now and then a surge of 20 .. 90 steps lifts both, by so much that the load
+    crosses 12 in a part of them.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (count, nodes, 2)
+    mean = np.stack([rng.uniform(0.35, 0.55, shape[:2]), rng.uniform(0.30, 0.45, shape[:2])], -1)
+    wandering = np.exp(-1 / 60)
+    noise = rng.normal(size=(steps, *shape)) * 0.05 * np.sqrt(1 - wandering**2)
+    days = np.empty((steps, *shape))
+    now = rng.normal(size=shape) * 0.05
+    for step in range(steps):
+        now = wandering * now + noise[step]
+        days[step] = mean + now
+    for day in range(count):
+        for node in range(nodes):
+            at = int(rng.exponential(150))
+            while at < steps:
+                length, height = int(rng.integers(20, 91)), rng.uniform(0.15, 0.5)
+                rise = np.minimum(1.0, np.arange(min(length, steps - at)) / 5 + 0.2)
+                days[at : at + length, day, node] += height * rise[:, None] * (1.0, 0.7)
+                at += length + int(rng.exponential(250))
+    return np.clip(days.transpose(1, 0, 2, 3), 0.0, MOST)

@@ -1,0 +1,23 @@
+"""What a policy sees, written once over `xp` (jax.numpy in the twin, numpy live). Shapes: N nodes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from edgewright.core.contracts import Array
+
+MOST = 2.0  # of a value in parts of its maximum: what is beyond is as bad
+
+
+class Observation(NamedTuple):
+    node: Array  # [] where the service is
+    rtt_ms: Array  # [N]
+    load: Array  # [N]
+
+
+def features(xp: Any, seen: Observation, rtt_max_ms: Any, load_max: Any) -> Array:
+    """float32[3 N]: which node serves, and of each node round-trip time and load in parts of their maxima, capped."""
+    count = seen.rtt_ms.shape[-1]
+    here = (xp.arange(count) == seen.node).astype(xp.float32)
+    parts = [xp.minimum(seen.rtt_ms / rtt_max_ms, MOST), xp.minimum(seen.load / load_max, MOST)]
+    return xp.concatenate([here, *parts]).astype(xp.float32)
