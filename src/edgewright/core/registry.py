@@ -20,3 +20,18 @@ def find(registry: Mapping[str, str], name: str, field: str) -> Any:
     if name not in registry:
         raise InputError(field, name, f"one of {sorted(registry)}")
     return load(registry[name])
+
+
+def call(factory: Any, name: str, *given: Any, **parameters: Any) -> Any:
+    """`factory(*given, **parameters)`, the method of that name; InputError for a parameter that it does not take or
+    allow.
+    """
+    from pydantic import ConfigDict, ValidationError, validate_call
+
+    from edgewright.core.documents import input_error
+
+    try:
+        return validate_call(config=ConfigDict(strict=True, allow_inf_nan=False))(factory)(*given, **parameters)
+    except ValidationError as error:
+        found = input_error(error, None)
+        raise InputError(f"parameters.{found.field}", found.given, f"{found.allowed} ({name})") from None

@@ -228,6 +228,10 @@ class Problem:
     step_s: float = 1.0
     start: int | None = None  # node before the first decision; None: the nearest
 
+    @property
+    def first(self) -> int:
+        return self.drive.nearest if self.start is None else self.start
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -252,7 +256,7 @@ def check(problem: Problem, solution: Solution) -> list[Violation]:
     """What is wrong with a solution, by a walk of its own."""
     found: list[Violation] = []
     steps, count = problem.drive.rtt_ms.shape
-    node = problem.drive.nearest if problem.start is None else problem.start
+    node = problem.first
     if solution.nodes.shape != (steps - 1,):
         return [Violation("nodes", float(solution.nodes.size), f"{steps - 1} nodes")]
     value, migrations, breaches = 0.0, 0, 0

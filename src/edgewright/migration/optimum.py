@@ -18,8 +18,7 @@ _kernel = compiled(__file__)
 def optimum(problem: Problem) -> Solution:
     """Ties go to staying, then to the lowest node."""
     stays, comes = rewards_of(problem)
-    start = problem.drive.nearest if problem.start is None else problem.start
-    nodes, value = best_nodes(stays, comes, start)
+    nodes, value = best_nodes(stays, comes, problem.first)
     return solution_of(problem, nodes, bound=value)
 
 
@@ -51,8 +50,7 @@ def solution_of(problem: Problem, nodes: IntArray, bound: float | None = None) -
     """What these nodes are worth; `bound` says that they are the best."""
     drive, objective = problem.drive, problem.objective
     stays, comes = rewards_of(problem)
-    start = problem.drive.nearest if problem.start is None else problem.start
-    moved = nodes != np.concatenate([[start], nodes[:-1]])
+    moved = nodes != np.concatenate([[problem.first], nodes[:-1]])
     at = np.arange(nodes.size), nodes
     value = float(np.where(moved, comes[at], stays[at]).sum())
     breached = (drive.rtt_ms[1:][at] > objective.rtt_max_ms) | (drive.load[1:][at] > objective.load_max)

@@ -16,6 +16,7 @@ from edgewright.studies.contract import Capability, Cell, Metric, Result, Scenar
 CAPABILITIES = {
     "scaling": "edgewright.scaling.evaluation:STUDY",
     "backhaul": "edgewright.backhaul.evaluation:STUDY",
+    "migration": "edgewright.migration.evaluation:STUDY",
 }
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from edgewright.core.contracts import Policy
+from edgewright.core.registry import call, find
+from edgewright.migration.model import Scenario
+from edgewright.migration.observation import Observation
+
 # name -> factory(scenario, **parameters) -> Policy
 POLICIES = {
     "never": "edgewright.migration.policies.rules:never",
@@ -10,3 +15,12 @@ POLICIES = {
     "hysteresis": "edgewright.migration.policies.rules:hysteresis",
     "forecast": "edgewright.migration.policies.forecast:forecast",
 }
+
+
+def make_policy(name: str, scenario: Scenario, **parameters: float) -> Policy[Observation, int]:
+    """The policy of that name. Its action is the node where the service is to be.
+
+    Raises InputError for an unknown name, or a parameter that its factory does not take or allow.
+    """
+    policy: Policy[Observation, int] = call(find(POLICIES, name, "policy"), name, scenario, **parameters)
+    return policy

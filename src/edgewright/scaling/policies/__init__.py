@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError, validate_call
-
 from edgewright.core.contracts import Policy
-from edgewright.core.documents import input_error
 from edgewright.core.errors import InputError
-from edgewright.core.registry import load
+from edgewright.core.registry import call, load
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import Observation
 
@@ -27,9 +24,6 @@ POLICIES = {
 }
 
 
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
-
-
 def make_policy(name: str, scenario: Scenario, **parameters: float) -> Policy[Observation, Action]:
     """The policy of that name, or the learned one in that `.npz` file, for a scenario.
 
@@ -43,9 +37,5 @@ def make_policy(name: str, scenario: Scenario, **parameters: float) -> Policy[Ob
         factory, given = load("edgewright.scaling.policies.learned:from_file"), (scenario, Path(name))
     else:
         raise InputError("policy", name, f"one of {sorted(POLICIES)}, or the path of an exported .npz file")
-    try:
-        policy: Policy[Observation, Action] = validate_call(config=_STRICT)(factory)(*given, **parameters)
-    except ValidationError as error:
-        found = input_error(error, None)
-        raise InputError(f"parameters.{found.field}", found.given, f"{found.allowed} ({name})") from None
+    policy: Policy[Observation, Action] = call(factory, name, *given, **parameters)
     return policy

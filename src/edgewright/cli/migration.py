@@ -1,0 +1,50 @@
+"""`edgewright migration`: where a service is to be while its user drives along."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgewright.cli.options import Jobs, Json, writable
+
+app = typer.Typer(no_args_is_help=True, help="Services that follow their users.")
+
+
+@app.command("list")
+def list_policies(as_json: Json = False) -> None:
+    """Policies, and the proven optimum."""
+    from edgewright.migration.evaluation import METHODS
+
+    typer.echo(json.dumps({"methods": METHODS}) if as_json else "\n".join(METHODS))
+
+
+@app.command()
+def evaluate(
+    seeds: Annotated[int, typer.Option(min=1, help="Each is 100 drives over days of load of its own.")] = 10,
+    scenario: Annotated[Path | None, typer.Option(help="Scenario file. Default: the highway of the package.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results; a stopped run goes on there.")] = Path(
+        "results/migration-evaluation"
+    ),
+    jobs: Jobs = None,
+    as_json: Json = False,
+) -> None:
+    """Every policy beside the clairvoyant optimum: reward, breaches of the SLA, migrations, with 95 % intervals."""
+    from importlib.resources import files
+
+    import yaml
+
+    from edgewright.cli.study import run_and_show
+
+    folder = Path(str(files("edgewright.migration"))) / "scenarios"
+    writable(out, "--out")
+    study = yaml.safe_load((folder / "evaluation.yaml").read_text(encoding="utf-8"))
+    chosen = scenario or folder / study["scenarios"][0]
+    study |= {"seeds": seeds, "quick": seeds < 10, "scenarios": [str(chosen.resolve())]}
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "evaluation.yaml"
+    file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+    if run_and_show(file, out, jobs, as_json).failures:
+        raise typer.Exit(1)
