@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgewright.cli.options import Jobs, Json, writable
+from edgewright.cli.options import Jobs, Json, check_file, writable
 
 app = typer.Typer(no_args_is_help=True, help="Services that follow their users.")
 
@@ -19,6 +19,29 @@ def list_policies(as_json: Json = False) -> None:
     from edgewright.migration.evaluation import METHODS
 
     typer.echo(json.dumps({"methods": METHODS}) if as_json else "\n".join(METHODS))
+
+
+@app.command()
+def train(
+    algorithm: Annotated[str, typer.Option(help="dqn-lstm, dqn or sarsa.")] = "dqn-lstm",
+    scenario: Annotated[Path | None, typer.Option(help="Scenario file. Default: the highway of the package.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of each seed.")] = 200_000,
+    seeds: Annotated[int, typer.Option(min=1, help="Policies trained side by side; the best is exported.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    out: Annotated[Path, typer.Option(help="The exported policy, .npz; its card lies beside it.")] = Path("policy.npz"),
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder; a run found there is resumed.")] = None,
+) -> None:
+    """Train a policy with the paper's hyper-parameters (its Table II) on drives in the twin, and export it."""
+    from edgewright.migration.model import read_scenario
+    from edgewright.migration.training import export_policy, train_policy
+    from edgewright.migration.twin import SHIPPED
+
+    check_file(out, "--out")
+    chosen = scenario or SHIPPED / "highway.yaml"
+    trained = train_policy(algorithm, chosen, steps=steps, seeds=range(seed, seed + seeds), checkpoint=checkpoint)
+    path = export_policy(trained, out, read_scenario(chosen))
+    best = trained.curve.best.max()
+    typer.echo(f"{path}: best return {best:.1f}, {trained.wall_s:.0f} s and {trained.compile_s:.0f} s to compile")
 
 
 @app.command()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgewright.core.contracts import Policy
-from edgewright.core.registry import call, find
+from edgewright.core.errors import InputError
+from edgewright.core.registry import call, find, load
 from edgewright.migration.model import Scenario
 from edgewright.migration.observation import Observation
 
@@ -18,9 +21,16 @@ POLICIES = {
 
 
 def make_policy(name: str, scenario: Scenario, **parameters: float) -> Policy[Observation, int]:
-    """The policy of that name. Its action is the node where the service is to be.
+    """The policy of that name, or the learned one in that `.npz` file. Its action is the node where the service is to
+    be.
 
-    Raises InputError for an unknown name, or a parameter that its factory does not take or allow.
+    Raises InputError for an unknown name, a parameter that its factory does not take or allow, or a file that does not
+    fit the scenario, with the reason.
     """
+    if name.endswith(".npz"):
+        factory, given = load("edgewright.migration.policies.learned:Learned"), (scenario, Path(name))
+        if parameters:
+            raise InputError("parameters", sorted(parameters), "none for a learned policy")
+        return factory(*given)  # type: ignore[no-any-return]
     policy: Policy[Observation, int] = call(find(POLICIES, name, "policy"), name, scenario, **parameters)
     return policy

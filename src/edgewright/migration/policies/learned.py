@@ -1,0 +1,43 @@
+"""A trained network decides, with numpy alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.core.contracts import BoolArray
+from edgewright.core.errors import InputError
+from edgewright.learning.inference import load_network
+from edgewright.migration.model import Scenario
+from edgewright.migration.observation import Observation, features
+
+
+class Learned:
+    """Belongs to one thread."""
+
+    def __init__(self, scenario: Scenario, path: Path) -> None:
+        self.network = load_network(path)
+        card, objective = self.network.card, scenario.objective
+        wanted = {
+            "nodes": len(scenario.nodes),
+            "rtt_max_ms": objective.rtt_max_ms,
+            "load_max": objective.load_max,
+            "step_s": scenario.step_s,
+        }
+        if card.twin != "migration":
+            raise InputError("twin", card.twin, "a policy trained on the migration twin", source=str(path))
+        for name, value in wanted.items():
+            if card.scenario.get(name) != value:
+                raise InputError(name, value, f"{card.scenario.get(name)}, as the policy was trained", source=str(path))
+        self._limits = objective.rtt_max_ms, objective.load_max
+
+    def decide(self, observation: Observation, mask: BoolArray | None, memory: Any) -> tuple[int, Any, tuple[str, ...]]:
+        seen = features(np, observation, *self._limits)[None]
+        values, memory = self.network.values(seen, memory)
+        action, here = int(values[0].argmax()), int(observation.node)
+        node = here if action == 0 else action - 1
+        waits = float(values[0, 0])
+        told = f"worth {values[0, action]:.1f} by what it has learned, to wait {waits:.1f}"
+        return node, memory, (told,)
