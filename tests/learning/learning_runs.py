@@ -36,7 +36,7 @@ RUNS = {
     "one network per agent": (Bandit(count=2), DqnConfig(**VALUE, share_parameters=False), 2000, 8.0, 0.1),
     "lstm": (
         Bandit(count=2),
-        DqnConfig(**{**VALUE, "hidden": ()}, lstm=16, window=3, environments=2),
+        DqnConfig(**{**VALUE, "hidden": ()}, lstm=16, lstm_layers=2, window=3, environments=2),
         3000,
         8.0,
         0.1,

@@ -87,4 +87,5 @@ def test_hyper_parameters_are_those_of_table_two() -> None:
         assert (config.learning_rate, config.gamma, config.batch_size, config.replay_size) == (1e-3, 0.99, 32, 20_000)
         assert (config.target_every, config.epsilon_start, config.epsilon_end) == (20, 1.0, 0.1)
         assert (config.environments, config.epsilon_steps) == (1, 200_000)
-    assert (PAPER_CONFIGS["dqn-lstm"].window, PAPER_CONFIGS["dqn-lstm"].lstm) == (4, 24)
+    lstm = PAPER_CONFIGS["dqn-lstm"]
+    assert (lstm.window, lstm.lstm, lstm.lstm_layers, lstm.hidden) == (4, 24, 2, ())

@@ -22,6 +22,7 @@ class Network:
     activation: Literal["relu", "tanh"] = "relu"
     window: int = 1
     lstm: int = 0
+    lstm_layers: int = 1
     dueling: bool = False
 
     @property
@@ -53,6 +54,7 @@ class NetworkPart(Part):
     activation: Literal["relu", "tanh"]
     window: int
     lstm: int
+    lstm_layers: int = 1
     dueling: bool
 
 

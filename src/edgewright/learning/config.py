@@ -25,6 +25,8 @@ class ValueConfig:
     """Observations the network sees; zeros stand for those before the episode's start."""
     lstm: int = 0
     """Units of an LSTM over the window, before the hidden layers; 0 for none."""
+    lstm_layers: int = 1
+    """One above the other."""
     dueling: bool = False
     share_parameters: bool = True
     """One network trained on all agents' transitions; otherwise one network per agent."""
@@ -97,6 +99,7 @@ class PpoConfig:
     activation: Activation = "tanh"
     window: int = 1
     lstm: int = 0
+    lstm_layers: int = 1
     share_parameters: bool = True
     environments: int = 64
     rollout: int = 64
@@ -202,7 +205,7 @@ def from_dict(data: Mapping[str, Any]) -> Config:
 def check_network(config: ValueConfig | PpoConfig) -> None:
     check_widths("hidden", config.hidden)
     check_choice(config, "activation", "relu", "tanh")
-    check_counts(config, "window")
+    check_counts(config, "window", "lstm_layers")
     check_not_negative(config, "lstm")
 
 

@@ -69,6 +69,7 @@ class ValueLearner:
             activation=config.activation,
             window=config.window,
             lstm=config.lstm,
+            lstm_layers=config.lstm_layers,
             dueling=config.dueling,
         )
         self.rows_per_round = config.environments * self.groups.agents

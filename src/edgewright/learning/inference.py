@@ -63,12 +63,18 @@ class NumpyNetwork:
         self.layers = layers
         self._perceptron = Perceptron(layers, network.activation)
         if network.lstm:
-            gates = 4 * network.lstm
-            self._lstm = (
-                self._take("network.lstm.input", (network.observation_size, gates)),
-                self._take("network.lstm.recurrent", (network.lstm, gates)),
-                self._take("network.lstm.bias", (gates,)),
-            )
+            gates, above = 4 * network.lstm, range(network.lstm_layers - 1)
+            self._lstm = [
+                (
+                    self._take(f"network.{name}.input", (inputs, gates)),
+                    self._take(f"network.{name}.recurrent", (network.lstm, gates)),
+                    self._take(f"network.{name}.bias", (gates,)),
+                )
+                for name, inputs in [
+                    ("lstm", network.observation_size),
+                    *((f"lstm_above.{layer}", network.lstm) for layer in above),
+                ]
+            ]
         self.normaliser: tuple[Floats, Floats] | None = None  # mean and scale
         if "normaliser.mean" in arrays:
             shape = (network.observation_size,)
@@ -132,16 +138,20 @@ class NumpyNetwork:
 
     def _recur(self, window: Floats) -> Floats:
         """[A, W, O] -> [A, units], the last hidden state"""
-        weight_in, weight, bias = self._lstm
         agents = window.shape[0]
-        x = window.reshape(self.networks, -1, window.shape[-1])
-        gates = (x @ weight_in + bias).reshape(agents, self.window, -1)
-        hidden = cell = np.zeros((agents, self.network.lstm), np.float32)
-        for t in range(self.window):
-            recurrent = (hidden.reshape(self.networks, -1, hidden.shape[-1]) @ weight).reshape(agents, -1)
-            i, f, g, o = np.split(gates[:, t] + recurrent, 4, axis=-1)
-            cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(g)
-            hidden = _sigmoid(o) * np.tanh(cell)
+        x: Floats = window
+        for weight_in, weight, bias in self._lstm:
+            gates = x.reshape(self.networks, -1, x.shape[-1]) @ weight_in + bias
+            gates = gates.reshape(agents, self.window, -1)
+            hidden = cell = np.zeros((agents, self.network.lstm), np.float32)
+            states = []
+            for t in range(self.window):
+                recurrent = (hidden.reshape(self.networks, -1, hidden.shape[-1]) @ weight).reshape(agents, -1)
+                i, f, g, o = np.split(gates[:, t] + recurrent, 4, axis=-1)
+                cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(g)
+                hidden = _sigmoid(o) * np.tanh(cell)
+                states.append(hidden)
+            x = np.stack(states, axis=1)
         return hidden
 
     def _take(self, name: str, shape: tuple[int, ...] | None) -> Any:

@@ -19,16 +19,22 @@ Parameters = Any
 
 def initialise(network: Network, key: Array, *, output_gain: float = 1.0) -> Parameters:
     """Uniform weights of variance gain^2 / fan-in (gain sqrt 2, `output_gain` at the end), zero biases, float32."""
-    keys = iter(jax.random.split(key, len(network.hidden) + 3))
+    keys = iter(jax.random.split(key, len(network.hidden) + 1 + 2 * network.lstm_layers))
     parameters: dict[str, Any] = {}
     if network.lstm:
         units = network.lstm
         bias = jnp.zeros(4 * units).at[units : 2 * units].set(1.0)  # remember, until told otherwise
-        parameters["lstm"] = {
-            "input": _uniform(next(keys), (network.observation_size, 4 * units), 1.0),
-            "recurrent": _uniform(next(keys), (units, 4 * units), 1.0),
-            "bias": bias,
-        }
+        first, *more = [
+            {
+                "input": _uniform(next(keys), (inputs, 4 * units), 1.0),
+                "recurrent": _uniform(next(keys), (units, 4 * units), 1.0),
+                "bias": bias,
+            }
+            for inputs in (network.observation_size, *[units] * (network.lstm_layers - 1))
+        ]
+        parameters["lstm"] = first
+        if more:
+            parameters["lstm_above"] = tuple(more)
     widths = network.widths
     layers = []
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
@@ -40,7 +46,12 @@ def initialise(network: Network, key: Array, *, output_gain: float = 1.0) -> Par
 
 def forward(network: Network, parameters: Parameters, window: Array) -> Array:
     """float32[..., W*O] (oldest observation first) -> float32[..., outputs]"""
-    x = _lstm(network, parameters["lstm"], window) if network.lstm else window
+    x = window
+    if network.lstm:
+        x = window.reshape(*window.shape[:-1], network.window, network.observation_size)
+        for layer in (parameters["lstm"], *parameters.get("lstm_above", ())):
+            x = _lstm(network.lstm, layer, x)
+        x = x[..., -1, :]
     activation = jax.nn.relu if network.activation == "relu" else jnp.tanh
     *hidden, last = parameters["layers"]
     for layer in hidden:
@@ -53,20 +64,22 @@ def forward(network: Network, parameters: Parameters, window: Array) -> Array:
     return x
 
 
-def _lstm(network: Network, parameters: Parameters, window: Array) -> Array:
-    """The last hidden state, float32[..., units]; gates in the order input, forget, cell, output."""
-    steps = window.reshape(*window.shape[:-1], network.window, network.observation_size)
+def _lstm(units: int, parameters: Parameters, steps: Array) -> Array:
+    """Hidden states, float32[..., W, units], from inputs float32[..., W, in]; gates in the order input, forget, cell,
+    output.
+    """
     inputs = jnp.moveaxis(steps @ parameters["input"] + parameters["bias"], -2, 0)
 
-    def advance(memory: tuple[Array, Array], x: Array) -> tuple[tuple[Array, Array], None]:
+    def advance(memory: tuple[Array, Array], x: Array) -> tuple[tuple[Array, Array], Array]:
         hidden, cell = memory
         i, f, g, o = jnp.split(x + hidden @ parameters["recurrent"], 4, axis=-1)
         cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-        return (jax.nn.sigmoid(o) * jnp.tanh(cell), cell), None
+        hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+        return (hidden, cell), hidden
 
-    zeros = jnp.zeros((*window.shape[:-1], network.lstm))
-    (hidden, _), _ = jax.lax.scan(advance, (zeros, zeros), inputs)
-    return hidden
+    zeros = jnp.zeros((*steps.shape[:-2], units))
+    _, hidden = jax.lax.scan(advance, (zeros, zeros), inputs)
+    return jnp.moveaxis(hidden, 0, -2)
 
 
 def _uniform(key: Array, shape: tuple[int, int], gain: float) -> Array:

@@ -94,6 +94,7 @@ class Ppo:
             "activation": config.activation,
             "window": config.window,
             "lstm": config.lstm,
+            "lstm_layers": config.lstm_layers,
         }
         self.network = Network(outputs=outputs, hidden=config.hidden, **shape)  # type: ignore[arg-type]
         critic_hidden = config.hidden if config.critic_hidden is None else config.critic_hidden

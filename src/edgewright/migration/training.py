@@ -25,7 +25,7 @@ _PAPER = {
     "learning_starts": 1_000,
 }
 PAPER_CONFIGS: dict[str, DqnConfig | SarsaConfig] = {
-    "dqn-lstm": DqnConfig(window=WINDOW, lstm=24, hidden=(24,), double=False, **_PAPER),  # type: ignore[arg-type]
+    "dqn-lstm": DqnConfig(window=WINDOW, lstm=24, lstm_layers=2, hidden=(), double=False, **_PAPER),  # type: ignore[arg-type]
     "dqn": DqnConfig(hidden=(24, 24), double=False, **_PAPER),  # type: ignore[arg-type]
     "sarsa": SarsaConfig(hidden=(24, 24), **_PAPER),  # type: ignore[arg-type]
 }
