@@ -86,3 +86,20 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     means = {row["method"]: row["average"]["value"] for row in gaps}
     assert means["optimum"] == 0.0
     assert all(gap > 0 for method, gap in means.items() if method != "optimum")
+
+
+def test_one_drive_is_drawn(tmp_path: Path) -> None:
+    def rows(*more: str) -> list[dict[str, float]]:
+        told = CliRunner().invoke(app, ["migration", "simulate", "--json", *more])
+        assert told.exit_code == 0, told.output
+        return json.loads(told.stdout)
+
+    figure = tmp_path / "drive.png"
+    found = rows("--seed", "6", "--figure", str(figure))
+    assert [row["policy"] for row in found] == [*POLICIES, "optimum"]
+    assert max(row["reward"] for row in found) == found[-1]["reward"]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert rows("--seed", "6") == found
+    assert rows("--seed", "7") != found
+    bad = CliRunner().invoke(app, ["migration", "simulate", "--figure", "drive.txt"])
+    assert bad.exit_code == 2

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from edgewright.cli.options import Jobs, Json, check_file, writable
+from edgewright.cli.options import Jobs, Json, Seed, check_file, writable
+from edgewright.core.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Services that follow their users.")
 
@@ -19,6 +20,53 @@ def list_policies(as_json: Json = False) -> None:
     from edgewright.migration.evaluation import METHODS
 
     typer.echo(json.dumps({"methods": METHODS}) if as_json else "\n".join(METHODS))
+
+
+@app.command()
+def simulate(
+    policies: Annotated[
+        str, typer.Option(help="Names or exported files, with commas; all: every one of the package.")
+    ] = "all",
+    scenario: Annotated[Path | None, typer.Option(help="Scenario file. Default: the highway of the package.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the drive here, .png.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """One drive under every policy, and what the best would have been."""
+    from edgewright.migration.drives import days_of, draw_drives
+    from edgewright.migration.evaluation import METHODS, OPTIMUM, run_policy
+    from edgewright.migration.model import Problem, read_scenario
+    from edgewright.migration.optimum import optimum
+    from edgewright.migration.policies import make_policy
+    from edgewright.migration.twin import SHIPPED
+
+    if figure is not None:
+        if figure.suffix != ".png":
+            raise InputError("--figure", str(figure), "a .png file")
+        check_file(figure, "--figure")
+    chosen = scenario or SHIPPED / "highway.yaml"
+    read = read_scenario(chosen)
+    names = METHODS if policies == "all" else tuple(policies.split(","))
+    made = {name: make_policy(name, read) for name in names if name != OPTIMUM}
+    days = days_of(read, chosen.parent, count=1, seed=seed)
+    problem = Problem(next(draw_drives(read, days, 1, seed=seed)), read.objective, read.step_s)
+    found = {
+        Path(name).stem: optimum(problem) if name == OPTIMUM else run_policy(made[name], problem) for name in names
+    }
+    rows = [
+        {"policy": name, "reward": one.value, "breaches": one.breaches, "migrations": one.migrations}
+        for name, one in found.items()
+    ]
+    if figure is not None:
+        from edgewright.migration.figures import over_drive
+
+        over_drive(problem, read.names, found, figure)
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    line = "{policy:<12} reward {reward:8.1f}   {breaches:3d} steps in breach   {migrations:3d} migrations"
+    for row in rows:
+        typer.echo(line.format(**row))
 
 
 @app.command()

@@ -85,7 +85,7 @@ class MigrationStudy:
             found = best if policy is None else run_policy(policy, problem)
             columns["reward"].append(found.value)
             columns["gap"].append(best.value - found.value)
-            columns["breaches"].append(found.violations)
+            columns["breaches"].append(found.breaches)
             columns["migrations"].append(found.migrations)
             columns["rtt_ms"].append(
                 float(problem.drive.rtt_ms[np.arange(1, found.nodes.size + 1), found.nodes].mean())

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from edgewright.core.contracts import FloatArray, IntArray, Violation
+from edgewright.core.contracts import BoolArray, FloatArray, IntArray, Violation
 from edgewright.core.documents import Document, Name, Part, read, unique
 from edgewright.core.errors import InputError
 from edgewright.migration.rewards import Terms, worth
@@ -235,14 +235,21 @@ class Problem:
 
 @dataclass(frozen=True)
 class Solution:
-    """`nodes` int[T - 1]: node after each decision. `value`: the sum of rewards; `bound`: what none can exceed."""
+    """`nodes` int[T - 1]: node after each decision; `breached` bool[T - 1]: whether the SLA was then.
+
+    `value`: the sum of rewards; `bound`: what none can exceed.
+    """
 
     status: Literal["optimal", "feasible"]
     nodes: IntArray
     value: float
     bound: float | None
     migrations: int
-    violations: int  # steps at whose end the SLA was breached
+    breached: BoolArray
+
+    @property
+    def breaches(self) -> int:
+        return int(self.breached.sum())
 
 
 def rewards_of(problem: Problem) -> tuple[FloatArray, FloatArray]:
@@ -259,7 +266,7 @@ def check(problem: Problem, solution: Solution) -> list[Violation]:
     node = problem.first
     if solution.nodes.shape != (steps - 1,):
         return [Violation("nodes", float(solution.nodes.size), f"{steps - 1} nodes")]
-    value, migrations, breaches = 0.0, 0, 0
+    value, migrations, breached = 0.0, 0, []
     stays, comes = rewards_of(problem)
     for step, target in enumerate(solution.nodes.tolist()):
         if not 0 <= target < count:
@@ -268,10 +275,12 @@ def check(problem: Problem, solution: Solution) -> list[Violation]:
         value += float((comes if moved else stays)[step, target])
         migrations += moved
         now = problem.drive.rtt_ms[step + 1, target], problem.drive.load[step + 1, target]
-        breaches += now[0] > problem.objective.rtt_max_ms or now[1] > problem.objective.load_max
+        breached.append(now[0] > problem.objective.rtt_max_ms or now[1] > problem.objective.load_max)
         node = target
     told = (("value", value, solution.value), ("migrations", migrations, solution.migrations))
-    for name, true, given in (*told, ("violations", breaches, solution.violations)):
+    if breached != solution.breached.tolist():
+        found.append(Violation("breached", solution.breaches, f"{sum(breached)} steps, in their places"))
+    for name, true, given in told:
         if abs(true - given) > 1e-6 * max(1.0, abs(true)):
             found.append(Violation(name, float(given), f"{true:g}"))
     if solution.bound is not None and solution.value > solution.bound + 1e-9 * max(1.0, abs(solution.bound)):

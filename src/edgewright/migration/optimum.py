@@ -6,6 +6,8 @@ is the same for all that come.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from edgewright.core.compiled import compiled
@@ -54,6 +56,5 @@ def solution_of(problem: Problem, nodes: IntArray, bound: float | None = None) -
     at = np.arange(nodes.size), nodes
     value = float(np.where(moved, comes[at], stays[at]).sum())
     breached = (drive.rtt_ms[1:][at] > objective.rtt_max_ms) | (drive.load[1:][at] > objective.load_max)
-    return Solution(
-        "feasible" if bound is None else "optimal", nodes, value, bound, int(moved.sum()), int(breached.sum())
-    )
+    status: Literal["optimal", "feasible"] = "feasible" if bound is None else "optimal"
+    return Solution(status, nodes, value, bound, int(moved.sum()), breached)
