@@ -38,7 +38,8 @@ def solved(
     rates = np.zeros(choice.size)
     choice[problem.active], rates[problem.active] = paths - flows.first, flows.rates
     efficiency, jain = measures(problem.demand_mbps, rates)
-    value = problem.objective.value(problem.demand_mbps, rates)
+    objective = problem.objective
+    value = objective.value(problem.demand_mbps, rates) if objective.exponent else objective.of(efficiency, jain)
     if value >= 1.0 - 1e-9:  # nothing is better than all that is asked for
         status = "optimal"
     bound = value if status == "optimal" else None
