@@ -1,0 +1,529 @@
+"""Live migration of process trees between the nodes of an Edge, by CRIU; TCP connections stay.
+
+The source is only stopped by the dump, its sockets kept, and its address taken away, so that it is mute. The target is
+restored beside it, stopped as well: a service has a PID namespace of its own. Until the target has been seen to run the
+way back is to let the source go on; no step is without one. Requests wait in the fabric's queue meanwhile.
+
+What a service is and how far its move has come stand in one file, written before each step. CRIU holds the service's
+lock to its own end, so that a later orchestrator, which takes the lock first, meets no step that is still under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from edgewright.core.errors import InputError
+from edgewright.core.files import replacing
+from edgewright.drivers.host import NAME_PATTERN, HostError, unknown_service
+from edgewright.drivers.linux.criu import Criu, CriuError, obtain
+from edgewright.drivers.linux.edge import FABRIC, Edge
+from edgewright.drivers.linux.namespaces import FOLDER, NetworkError, inside
+from edgewright.drivers.linux.processes import PASSED_ON, Process
+from edgewright.drivers.migration import Migration, Phase, Status, ignore
+
+FORMAT = "edgewright.migration/1"
+ISOLATE = Path(__file__).with_name("isolate.py")
+MARK = "EDGEWRIGHT_MIGRATED"  # environment variable by which instances of a service are found
+ADDRESS = "EDGEWRIGHT_ADDRESS"  # environment variable that tells a service its address
+LOCK_TIMEOUT_S, CRIU_TIMEOUT_S, END_TIMEOUT_S = 60.0, 60.0, 10.0
+SPARE_BYTES = 16 << 20
+# Connections that are being set up are dropped: the client's kernel tries again by itself.
+TCP = ("--tcp-established", "--skip-in-flight", "--network-lock", "skip")
+COMMON = ("--leave-stopped", "--file-locks", "--manage-cgroups=ignore")
+
+
+@dataclass(frozen=True)
+class _Move:
+    """Under way. `step` is what is being done."""
+
+    target: str
+    step: Phase
+    copy: Process | None = None  # the instance at the target, once restored
+
+
+@dataclass(frozen=True)
+class _State:
+    """One service, as its file has it."""
+
+    name: str
+    number: int
+    command: tuple[str, ...]
+    node: str
+    process: Process  # first of its tree
+    move: _Move | None = None
+
+
+class _Rolled(Exception):
+    """A step failed, with the reason; the source can go on."""
+
+
+class CriuMigrator:
+    """A Migrator of the services it starts. Needs root. Raises CriuMissing where there is no CRIU that would do.
+
+    `folder` holds what services there are, their locks and the images; a tmpfs, for an image has the size of the
+    service's memory. A later orchestrator gives the same edge and folder, and calls `reconcile` first.
+    """
+
+    def __init__(self, edge: Edge, folder: Path, criu: Criu | None = None) -> None:
+        self.edge, self._folder, self._criu = edge, folder.absolute(), criu or obtain()
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    # Services
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return tuple(sorted(file.stem for file in self._folder.glob("*.json")))
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        node: str,
+        *,
+        environment: Mapping[str, str] | None = None,
+        port: int | None = None,
+        timeout_s: float = 10.0,
+    ) -> str:
+        """Start a service in a node -> its address, which ADDRESS tells it too; `{address}` in its command becomes it.
+
+        With a `port`, wait until it accepts connections there. Raises HostError; nothing is left then.
+        """
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise InputError("name", name, f"a name like {NAME_PATTERN}")
+        with self._lock("", create=True), self._lock(name, create=True):
+            if name in self.services:
+                raise InputError("name", name, "a service that does not run yet")
+            number = next(i for i in range(1 << 16) if i not in {self._read(one).number for one in self.services})
+            address = self.edge.address(number)
+            program = tuple(word.replace("{address}", address) for word in command)
+            try:
+                self.edge.give(address, node)
+                kept = {word: os.environ[word] for word in PASSED_ON if word in os.environ}
+                marks = {MARK: self._mark(name), ADDRESS: address}
+                process = _isolate(self.edge.namespace(node), program, kept | dict(environment or {}) | marks)
+                state = _State(name, number, program, node, process)
+                self._write(state)
+                self.edge.send(address, node)
+                if port is not None:
+                    self._await(state, port, timeout_s)
+            except (RuntimeError, OSError, NetworkError) as error:
+                self._remove(name, address, node)
+                raise HostError(name, str(error)) from error
+            except BaseException:
+                self._remove(name, address, node)
+                raise
+        return address
+
+    def stop(self, name: str) -> None:
+        """End and forget it, wherever it is."""
+        with self._lock(name):
+            state = self._read(name)
+            for node in {state.node, state.move.target if state.move else state.node}:
+                self._remove(name, self.edge.address(state.number), node)
+
+    def close(self) -> None:
+        """Stop all services."""
+        for name in self.services:
+            self.stop(name)
+
+    def address(self, service: str) -> str:
+        return self.edge.address(self._read(service).number)
+
+    def process(self, service: str) -> Process:
+        """The first of its tree, by the state as written last."""
+        return self._read(service).process
+
+    def where(self, service: str) -> str | None:
+        state = self._read(service)
+        return state.node if state.process.alive else None
+
+    # Migration
+
+    def preflight(self, service: str, target: str) -> list[str]:
+        state = self._read(service)
+        self._check(target)
+        found = []
+        if target == state.node:
+            found.append(f"it is at {target} already")
+        if not state.process.alive:
+            return [*found, f"its process, pid {state.process.pid}, has ended"]
+        if not (FOLDER / self.edge.namespace(target)).exists():
+            found.append(f"the network namespace of {target} is gone")
+        tree = _tree(state.process.pid)
+        needed = sum(map(_memory_bytes, tree)) + SPARE_BYTES
+        volume = os.statvfs(self._folder)
+        if volume.f_bavail * volume.f_frsize < needed:
+            free = volume.f_bavail * volume.f_frsize
+            found.append(f"its image needs {needed / 1e6:.0f} MB, {self._folder} has {free / 1e6:.0f} MB left")
+        if (available := _available_bytes()) < 2 * needed:  # the image and the copy
+            found.append(f"needs {2 * needed / 1e6:.0f} MB of memory meanwhile, {available / 1e6:.0f} MB are available")
+        if _has_sctp(state.process.pid):
+            found.append("SCTP sockets in its network: CRIU cannot dump them")
+        return found
+
+    def migrate(self, service: str, target: str, on_phase: Callable[[Phase], None] = ignore) -> Migration:
+        self._read(service)
+        self._check(target)
+        with self._lock(service) as lock:
+            self._settle(service)
+            return _Migration(self, self._read(service), target, on_phase, lock).run()
+
+    def reconcile(self) -> list[str]:
+        done = []
+        for name in self.services:
+            with self._lock(name):
+                done += self._settle(name)
+        return done
+
+    # Inside: steps, each of which may be taken again
+
+    def _roll_back(self, state: _State) -> None:
+        """The source serves on. Raises HostError where it cannot."""
+        address, move = self.edge.address(state.number), state.move
+        assert move is not None
+        self._end([found for found in self._instances(state.name) if found != state.process])
+        self.edge.take(address, move.target)
+        if not state.process.alive:
+            self.edge.forget(address)
+            self._write(replace(state, move=None))
+            raise HostError(state.name, f"its process, pid {state.process.pid}, has ended")
+        self.edge.give(address, state.node)
+        _signal(state.process.pid, signal.SIGCONT)
+        self.edge.send(address, state.node)
+        self._discard(state)
+
+    def _hand_over(self, state: _State) -> _State:
+        """The target runs: it serves from now on, the source ends."""
+        assert state.move is not None
+        assert state.move.copy is not None
+        self.edge.send(self.edge.address(state.number), state.move.target)
+        self._end([found for found in self._instances(state.name) if found != state.move.copy], wait=False)
+        return replace(state, node=state.move.target, process=state.move.copy)
+
+    def _discard(self, state: _State) -> None:
+        shutil.rmtree(self._images(state.name), ignore_errors=True)
+        self._write(replace(state, move=None))
+
+    def _settle(self, name: str) -> list[str]:
+        """End what another orchestrator left halfway, which is no more: we hold the lock."""
+        state = self._read(name)
+        if (move := state.move) is None:
+            return []
+        said = f"{name}: its move from {state.node} to {move.target} stopped at `{move.step}`: "
+        try:
+            if move.copy and move.copy.alive and move.step in ("resume", "hand_over"):
+                _signal(move.copy.pid, signal.SIGCONT)
+                state = self._hand_over(state)
+            elif move.step == "hand_over":  # it may have served: the source is behind
+                self._end(self._instances(name))
+                self.edge.forget(self.edge.address(state.number))
+                raise HostError(name, f"the process at {move.target} has ended")
+            elif move.step != "clean_up":
+                self._roll_back(state)
+                return [f"{said}{state.node} serves on"]
+            self._end([found for found in self._instances(name) if found != state.process])
+            self._discard(state)
+            return [f"{said}{state.node} serves"]
+        except HostError as error:
+            self._discard(state)
+            return [f"{said}{error.reason}, no instance is left"]
+
+    def _instances(self, name: str) -> list[Process]:
+        """First processes of all trees of a service."""
+        mark, found = f"{MARK}={self._mark(name)}".encode(), []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0") and _is_first(entry):
+                    found.append(Process.of(int(entry.name)))
+        return [process for process in found if process]
+
+    def _end(self, processes: list[Process], *, wait: bool = True) -> None:
+        """The kernel ends all of a PID namespace with its first process."""
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        for process in processes if wait else []:
+            if not process.wait(END_TIMEOUT_S):
+                raise HostError(str(process.pid), f"does not end within {END_TIMEOUT_S:g} s")
+
+    def _remove(self, name: str, address: str, node: str) -> None:
+        self._end(self._instances(name))
+        shutil.rmtree(self._images(name), ignore_errors=True)
+        (self._folder / f"{name}.json").unlink(missing_ok=True)
+        with contextlib.suppress(NetworkError):  # the network may be gone
+            self.edge.forget(address)
+            self.edge.take(address, node)
+
+    def _await(self, state: _State, port: int, timeout_s: float) -> None:
+        deadline, address = time.monotonic() + timeout_s, self.edge.address(state.number)
+        while True:
+            if not state.process.alive:
+                raise RuntimeError("ended while starting")
+            try:
+                connect = lambda: socket.create_connection((address, port), timeout=1.0)  # noqa: E731
+                inside(self.edge.namespace(FABRIC), connect).close()
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"port {port} not open after {timeout_s:g} s: {error}") from None
+            time.sleep(0.02)
+
+    def _check(self, target: str) -> None:
+        if target not in self.edge.nodes:
+            raise InputError("target", target, f"one of {', '.join(self.edge.nodes)}")
+
+    # Inside: files
+
+    def _images(self, name: str) -> Path:
+        return self._folder / f"{name}.images"
+
+    def _mark(self, name: str) -> str:
+        return f"{self._folder}/{name}"
+
+    @contextlib.contextmanager
+    def _lock(self, name: str, *, create: bool = False) -> Iterator[int]:
+        """-> a descriptor; whoever inherits it holds the lock too. The empty name: of the list of services."""
+        if not create:
+            self._read(name)
+        with (self._folder / f"{name}.lock").open("w") as file:
+            deadline = time.monotonic() + LOCK_TIMEOUT_S
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise HostError(name, f"another move of it has not ended for {LOCK_TIMEOUT_S:g} s") from None
+                time.sleep(0.005)
+            yield file.fileno()
+
+    def _read(self, name: str) -> _State:
+        file = self._folder / f"{name}.json"
+        try:
+            data = json.loads(file.read_text())
+        except FileNotFoundError:
+            raise unknown_service(name, self.services) from None
+        if data.pop("format", None) != FORMAT:
+            raise InputError("format", data.get("format"), repr(FORMAT), source=str(file))
+        process, move = Process(**data.pop("process")), data.pop("move")
+        if move:
+            copy = move.pop("copy")
+            move = _Move(**move, copy=Process(**copy) if copy else None)
+        return _State(**{**data, "command": tuple(data["command"])}, process=process, move=move)
+
+    def _write(self, state: _State) -> None:
+        with replacing(self._folder / f"{state.name}.json") as fresh:
+            fresh.write_text(json.dumps({"format": FORMAT, **asdict(state)}))
+
+
+class _Migration:
+    """One migration, from its first phase to its record."""
+
+    def __init__(
+        self, owner: CriuMigrator, state: _State, target: str, on_phase: Callable[[Phase], None], lock: int
+    ) -> None:
+        self._owner, self._edge, self._state, self._target = owner, owner.edge, state, target
+        self._on_phase, self._lock = on_phase, lock
+        self._source = state.node
+        self._address = owner.edge.address(state.number)
+        self._images = owner._images(state.name)
+        self._started_s, self._clock_s = time.time(), time.monotonic()
+        self._phases_s: dict[Phase, float] = {}
+        self._phase: Phase | None = None
+        self._phase_began_s = 0.0
+        self._frozen_s = 0.0
+        self._image_bytes = 0
+
+    def run(self) -> Migration:
+        status: Status = "done"
+        reason = ""
+        try:
+            self._enter("preflight")
+            if found := self._owner.preflight(self._state.name, self._target):
+                raise _Rolled("; ".join(found))
+            self._move()
+        except (CriuError, NetworkError, OSError, HostError, _Rolled, subprocess.SubprocessError) as error:
+            status, reason = self._back(str(error))
+        except BaseException as error:
+            self._back(str(error))
+            raise
+        self._leave()
+        return Migration(
+            self._state.name,
+            self._source,
+            self._target,
+            status,
+            reason,
+            self._started_s,
+            time.monotonic() - self._clock_s,
+            self._frozen_s,
+            self._image_bytes,
+            dict(self._phases_s),
+        )
+
+    def _move(self) -> None:
+        process, folder = self._state.process, self._images
+        shutil.rmtree(folder, ignore_errors=True)
+        tracking: list[str] = []
+        if self._owner._criu.tracks_memory:
+            self._step("pre_copy")
+            (folder / "before").mkdir(parents=True)
+            # The links between both folders are relative to the images.
+            self._criu("pre-dump", folder / "before", self._source, ["--tree", str(process.pid), "--track-mem", *TCP])
+            tracking = ["--track-mem", "--prev-images-dir", "../before"]
+        folder = folder / "image"
+        folder.mkdir(parents=True)
+        self._edge.prepare_hold(self._address, self._target)
+
+        self._step("copy")
+        hold = f"ip -n {self._edge.namespace(FABRIC)} {self._edge.hold_command(self._address, self._target)}"
+        held = shlex.quote(str(folder / "held"))
+        options = ["--tree", str(process.pid), *tracking, *TCP, *COMMON]
+        self._criu("dump", folder, self._source, options, before_freeze=f": > {held} && {hold}")
+        self._image_bytes = sum(file.stat().st_size for file in self._images.rglob("*.img"))
+
+        self._step("restore")
+        self._edge.take(self._address, self._source)
+        self._edge.give(self._address, self._target)
+        options = ["--restore-detached", "--pidfile", str(folder / "pid"), *TCP[:2], *COMMON]
+        self._criu("restore", folder, self._target, options)
+        copy = Process.of(int((folder / "pid").read_text()))
+        if copy is None:
+            raise _Rolled("the restored process has ended")
+
+        self._step("resume", copy)
+        _signal(copy.pid, signal.SIGCONT)
+        if not copy.alive:
+            raise _Rolled("the restored process ended as it was to go on")
+        self._step("hand_over", copy)
+        self._state = self._owner._hand_over(self._state)
+        self._thaw()
+        self._step("clean_up", copy)
+        if not copy.alive:
+            raise HostError(self._state.name, f"the process at {self._target} has ended")
+        self._owner._discard(self._state)
+        self._state = replace(self._state, move=None)
+
+    def _back(self, reason: str) -> tuple[Status, str]:
+        """After a failure."""
+        if self._state.move is None:
+            alive = self._state.process.alive
+            return ("rolled_back" if alive else "failed"), reason
+        step = self._state.move.step
+        self._enter("roll_back")
+        try:
+            if step in ("hand_over", "clean_up"):
+                said = self._owner._settle(self._state.name)
+                return ("done" if self._owner.where(self._state.name) else "failed"), f"{reason}; {'; '.join(said)}"
+            self._owner._roll_back(self._state)
+            self._thaw()
+            return "rolled_back", reason
+        except (NetworkError, OSError, HostError) as error:
+            return "failed", f"{reason}; then: {error}"
+
+    def _criu(self, verb: str, folder: Path, node: str, options: list[str], before_freeze: str = "") -> None:
+        self._owner._criu.run(
+            verb,
+            folder,
+            options,
+            namespace=FOLDER / self._edge.namespace(node),
+            timeout_s=CRIU_TIMEOUT_S,
+            keep_open=(self._lock,),
+            before_freeze=before_freeze,
+        )
+
+    def _thaw(self) -> None:
+        with contextlib.suppress(FileNotFoundError):  # it was never frozen
+            self._frozen_s = time.time() - (self._images / "image/held").stat().st_mtime
+
+    def _step(self, phase: Phase, copy: Process | None = None) -> None:
+        """Write down what comes next, then begin it."""
+        self._state = replace(self._state, move=_Move(self._target, phase, copy))
+        self._owner._write(self._state)
+        self._enter(phase)
+
+    def _enter(self, phase: Phase) -> None:
+        self._leave()
+        self._phase, self._phase_began_s = phase, time.monotonic()
+        self._on_phase(phase)
+
+    def _leave(self) -> None:
+        if self._phase:
+            self._phases_s[self._phase] = time.monotonic() - self._phase_began_s
+
+
+def _isolate(namespace: str, program: Sequence[str], environment: Mapping[str, str]) -> Process:
+    """Raises RuntimeError with the reason."""
+    receive, report = os.pipe()
+    try:
+        command = [sys.executable, "-I", "-S", str(ISOLATE), str(report), str(FOLDER / namespace), *program]
+        subprocess.run(command, env=dict(environment), cwd="/", pass_fds=(report,), check=False)
+    finally:
+        os.close(report)
+    with os.fdopen(receive) as stream:
+        said = dict(line.split(" ", 1) for line in stream.read().splitlines())
+    process = Process.of(int(said["pid"])) if "pid" in said and "error" not in said else None
+    if process is None:
+        raise RuntimeError(said.get("error", "it could not be started"))
+    return process
+
+
+def _is_first(entry: Path) -> bool:
+    """Of its PID namespace, which is not ours."""
+    numbers = re.search(r"^NSpid:(.*)$", (entry / "status").read_text(), re.MULTILINE)
+    return numbers is not None and len(numbers[1].split()) > 1 and numbers[1].split()[-1] == "1"
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and its descendants, parents first; those that end meanwhile may lack."""
+    found = [pid]
+    for one in found:
+        with contextlib.suppress(OSError):
+            for thread in Path(f"/proc/{one}/task").iterdir():
+                found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """To a tree, leaves first: a parent that goes on finds its children running."""
+    for one in reversed(_tree(pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, number)
+
+
+def _memory_bytes(pid: int) -> int:
+    """That an image of it would hold; files that are mapped are not in it."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        return sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", status, re.MULTILINE)) * 1024
+    return 0
+
+
+def _available_bytes() -> int:
+    found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+def _has_sctp(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return len(Path(f"/proc/{pid}/net/sctp/eps").read_text().splitlines()) > 1
+    return False
+
+
+def network_of(pid: int) -> str:
+    """Identity of the network namespace that a process is in."""
+    return os.readlink(f"/proc/{pid}/ns/net")
