@@ -2,7 +2,7 @@
 
 Versions before 4.2 cannot dump an internet socket on kernels from 6.16 on. A distribution that ships an older one runs
 the package of Debian testing, with its own loader and libraries, unpacked in a folder of ours:
-`python -m edgewright.drivers.linux.criu` fetches it from where the host's own package sources point, signatures checked.
+`python -m edgewright.drivers.linux.criu` fetches it from where the host's own sources point, signatures checked.
 """
 
 from __future__ import annotations
@@ -53,24 +53,22 @@ class Criu:
         check = [*self.command, "check", "--feature", "mem_dirty_track"]
         return subprocess.run(check, capture_output=True, timeout=CHECK_TIMEOUT_S, check=False).returncode == 0
 
-    def run(
+    def start(
         self,
         verb: str,
         folder: Path,
         options: Sequence[str],
         *,
         namespace: Path,
-        timeout_s: float,
         keep_open: Sequence[int] = (),
         before_freeze: str = "",
-    ) -> None:
-        """In a network namespace, with images in `folder`. Raises CriuError with the first error that CRIU logged.
-
-        `before_freeze` is a shell command that a dump runs as it is about to freeze the tree, after the longer part of
-        its own preparations; where it fails the dump fails.
+    ) -> Running:
+        """In a network namespace, with images in `folder`.
 
         It has a session of its own and goes on to its end where who called is killed: a dump cut short leaves sockets
-        in repair mode. `keep_open` are descriptors that it holds until then.
+        in repair mode. `keep_open` are descriptors that it holds until then. `before_freeze` is a shell command that a
+        dump runs as it is about to freeze the tree, after the longer part of its own preparations; where it fails the
+        dump fails.
         """
         log = folder / f"{verb}.log"
         words = [*self.command, verb, "--images-dir", str(folder), "--log-file", log.name, "-v2", *options]
@@ -86,18 +84,34 @@ class Criu:
             start_new_session=True,
             pass_fds=keep_open,
         )
+        return Running(verb, log, child)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A CRIU at work."""
+
+    verb: str
+    log: Path
+    child: subprocess.Popen[bytes]
+
+    def wait(self, timeout_s: float) -> None:
+        """Raises CriuError with the first error that it logged."""
         try:
-            code = child.wait(timeout_s)
+            code = self.child.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            raise CriuError(f"criu {verb}: no end within {timeout_s:g} s") from None
+            self.kill()
+            raise CriuError(f"criu {self.verb}: no end within {timeout_s:g} s") from None
         except BaseException:  # Ctrl-C is for us, not for it
-            child.wait()
+            self.child.wait()
             raise
         if code:
-            raise CriuError(f"criu {verb}: {_reason(log) or f'exit status {code}'}")
+            raise CriuError(f"criu {self.verb}: {_reason(self.log) or f'exit status {code}'}")
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGKILL)
+        self.child.wait()
 
 
 def find() -> Criu:

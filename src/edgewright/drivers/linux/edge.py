@@ -1,13 +1,18 @@
 """Edge nodes as network namespaces on one host, and a client; a fabric in the middle routes services' addresses.
 
-A service has an address of its own, on the loopback of the node that serves it. Where its packets go is one route in
-the fabric, so that no two nodes get them and a move is one step. The fabric knows the nodes' Ethernet addresses by
-permanent neighbour entries; nodes answer no ARP for services. So a route to a node without the neighbour entry *holds*
-packets: they wait in the neighbour's queue, in order, and the entry lets them go. None is lost while a service moves.
+A service has an address of its own, on the loopback of the node that serves it. One route in the fabric says which node
+gets its packets, and by the reverse path filter (RFC 3704, strict) also which node may send from the address: one step
+moves both, and what is left behind is mute. Mute matters: a source that repeats what it sent pushes the client's clock
+of TCP time stamps beyond the target's, whose packets the client then drops (PAWS, RFC 7323).
+
+The fabric knows the nodes' Ethernet addresses by permanent neighbour entries; nodes answer no ARP for services. So a
+route to a node without the neighbour entry *holds* packets: they wait in the neighbour's queue, in order, and the entry
+lets them go. None is lost while a service moves.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -28,7 +33,6 @@ MOST = 250  # nodes
 HELD_S, HELD_BYTES = 600, 16 << 20  # of packets that wait for one service
 SETTINGS = {
     "ipv4/ip_forward": "1",
-    "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
     "ipv4/conf/all/arp_ignore": "1",  # services' addresses are on the loopback: no answer for them
     "ipv4/conf/all/arp_announce": "2",
@@ -56,11 +60,11 @@ class Edge:
         batch("ip", [f"addr replace {address}/32 dev lo"], self.namespace(node))
 
     def take(self, address: str, node: str) -> None:
-        """Sockets bound to it stay and are mute. The node need not have it."""
+        """Sockets bound to it stay. The node need not have it."""
         batch("ip", [f"addr replace {address}/32 dev lo", f"addr del {address}/32 dev lo"], self.namespace(node))
 
     def hold(self, address: str, node: str) -> None:
-        """Packets go to no node any more; they wait for this one."""
+        """Packets go to no node any more: they wait for this one, the only one that may send."""
         self.prepare_hold(address, node)
         batch("ip", [self.hold_command(address, node)], self.namespace(FABRIC))
 
@@ -149,7 +153,7 @@ class EdgeNetwork:
         ends = (*edge.nodes, CLIENT)
         batch("ip", [f"netns add {edge.namespace(end)}" for end in (*ends, FABRIC)])
         for end in (*ends, FABRIC):
-            inside(edge.namespace(end), _settle)
+            inside(edge.namespace(end), functools.partial(_settle, end == FABRIC))
         middle = ["link set lo up"]
         for i, end in enumerate(ends):
             here, there, outer, inner = WIRES + 2 * i, WIRES + 2 * i + 1, _mac(i, 0), _mac(i, 1)
@@ -177,8 +181,8 @@ def _mac(wire: int, side: int) -> str:
     return f"02:00:00:00:{wire:02x}:{side:02x}"
 
 
-def _settle() -> None:
-    for name, value in SETTINGS.items():
+def _settle(reverse_path_filter: bool) -> None:
+    for name, value in (SETTINGS | {"ipv4/conf/all/rp_filter": str(int(reverse_path_filter))}).items():
         file = Path("/proc/sys/net") / name
         if file.exists():  # a kernel without IPv6
             file.write_text(value)

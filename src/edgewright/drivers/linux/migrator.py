@@ -1,8 +1,8 @@
 """Live migration of process trees between the nodes of an Edge, by CRIU; TCP connections stay.
 
-The source is only stopped by the dump, its sockets kept, and its address taken away, so that it is mute. The target is
-restored beside it, stopped as well: a service has a PID namespace of its own. Until the target has been seen to run the
-way back is to let the source go on; no step is without one. Requests wait in the fabric's queue meanwhile.
+The source is only stopped by the dump and keeps its sockets, mute. The target is restored beside it, stopped as well: a
+service has a PID namespace of its own. Until the target has been seen to run the way back is to let the source go on.
+Requests wait in the fabric's queue meanwhile.
 
 What a service is and how far its move has come stand in one file, written before each step. CRIU holds the service's
 lock to its own end, so that a later orchestrator, which takes the lock first, meets no step that is still under way.
@@ -11,6 +11,7 @@ lock to its own end, so that a later orchestrator, which takes the lock first, m
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -29,7 +30,7 @@ from pathlib import Path
 from edgewright.core.errors import InputError
 from edgewright.core.files import replacing
 from edgewright.drivers.host import NAME_PATTERN, HostError, unknown_service
-from edgewright.drivers.linux.criu import Criu, CriuError, obtain
+from edgewright.drivers.linux.criu import Criu, CriuError, Running, obtain
 from edgewright.drivers.linux.edge import FABRIC, Edge
 from edgewright.drivers.linux.namespaces import FOLDER, NetworkError, inside
 from edgewright.drivers.linux.processes import PASSED_ON, Process
@@ -44,6 +45,9 @@ SPARE_BYTES = 16 << 20
 # Connections that are being set up are dropped: the client's kernel tries again by itself.
 TCP = ("--tcp-established", "--skip-in-flight", "--network-lock", "skip")
 COMMON = ("--leave-stopped", "--file-locks", "--manage-cgroups=ignore")
+RESTORE = ("--restore-detached", "--pidfile", "pid", "--tcp-established", *COMMON)
+BEFORE, IMAGE, TARGET = "before", "image", "target"  # folders: of the pre-copy, of the copy, of the restore
+INVENTORY, HELD = "inventory.img", "held"  # files
 
 
 @dataclass(frozen=True)
@@ -207,12 +211,19 @@ class CriuMigrator:
         self._discard(state)
 
     def _hand_over(self, state: _State) -> _State:
-        """The target runs: it serves from now on, the source ends."""
+        """The target runs: it serves from now on, the source ends without a word to its clients."""
         assert state.move is not None
         assert state.move.copy is not None
-        self.edge.send(self.edge.address(state.number), state.move.target)
-        self._end([found for found in self._instances(state.name) if found != state.move.copy], wait=False)
+        address = self.edge.address(state.number)
+        self.edge.send(address, state.move.target)
+        self.edge.take(address, state.node)
+        if state.process.alive:
+            os.kill(state.process.pid, signal.SIGKILL)
         return replace(state, node=state.move.target, process=state.move.copy)
+
+    def _clean_up(self, state: _State) -> None:
+        self._end([found for found in self._instances(state.name) if found != state.process])
+        self._discard(state)
 
     def _discard(self, state: _State) -> None:
         shutil.rmtree(self._images(state.name), ignore_errors=True)
@@ -231,16 +242,15 @@ class CriuMigrator:
             elif move.step == "hand_over":  # it may have served: the source is behind
                 self._end(self._instances(name))
                 self.edge.forget(self.edge.address(state.number))
-                raise HostError(name, f"the process at {move.target} has ended")
+                self._discard(state)
+                return [f"{said}the process at {move.target} has ended, no instance is left"]
             elif move.step != "clean_up":
                 self._roll_back(state)
                 return [f"{said}{state.node} serves on"]
-            self._end([found for found in self._instances(name) if found != state.process])
-            self._discard(state)
+            self._clean_up(state)
             return [f"{said}{state.node} serves"]
-        except HostError as error:
-            self._discard(state)
-            return [f"{said}{error.reason}, no instance is left"]
+        except (HostError, NetworkError, OSError) as error:
+            return [f"{said}{error}"]
 
     def _instances(self, name: str) -> list[Process]:
         """First processes of all trees of a service."""
@@ -344,6 +354,7 @@ class _Migration:
         self._started_s, self._clock_s = time.time(), time.monotonic()
         self._phases_s: dict[Phase, float] = {}
         self._phase: Phase | None = None
+        self._restore: _WaitingRestore | None = None
         self._phase_began_s = 0.0
         self._frozen_s = 0.0
         self._image_bytes = 0
@@ -376,32 +387,29 @@ class _Migration:
         )
 
     def _move(self) -> None:
-        process, folder = self._state.process, self._images
-        shutil.rmtree(folder, ignore_errors=True)
-        tracking: list[str] = []
-        if self._owner._criu.tracks_memory:
-            self._step("pre_copy")
-            (folder / "before").mkdir(parents=True)
-            # The links between both folders are relative to the images.
-            self._criu("pre-dump", folder / "before", self._source, ["--tree", str(process.pid), "--track-mem", *TCP])
-            tracking = ["--track-mem", "--prev-images-dir", "../before"]
-        folder = folder / "image"
-        folder.mkdir(parents=True)
+        process, images = self._state.process, self._images
+        shutil.rmtree(images, ignore_errors=True)
+        for folder in (BEFORE, IMAGE, TARGET):
+            (images / folder).mkdir(parents=True)
+
+        self._step("pre_copy")
+        self._edge.give(self._address, self._target)
         self._edge.prepare_hold(self._address, self._target)
+        self._restore = _WaitingRestore(images, lambda: self._start("restore", TARGET, self._target, RESTORE))
+        dump = ["--tree", str(process.pid), *TCP]
+        if self._owner._criu.tracks_memory:
+            self._start("pre-dump", BEFORE, self._source, [*dump, "--track-mem"]).wait(CRIU_TIMEOUT_S)
+            dump += ["--track-mem", "--prev-images-dir", f"../{BEFORE}"]  # relative to the images
 
         self._step("copy")
         hold = f"ip -n {self._edge.namespace(FABRIC)} {self._edge.hold_command(self._address, self._target)}"
-        held = shlex.quote(str(folder / "held"))
-        options = ["--tree", str(process.pid), *tracking, *TCP, *COMMON]
-        self._criu("dump", folder, self._source, options, before_freeze=f": > {held} && {hold}")
-        self._image_bytes = sum(file.stat().st_size for file in self._images.rglob("*.img"))
+        held = f": > {shlex.quote(str(images / IMAGE / HELD))} && {hold}"
+        self._start("dump", IMAGE, self._source, [*dump, *COMMON], before_freeze=held).wait(CRIU_TIMEOUT_S)
+        self._image_bytes = sum(file.stat().st_size for file in images.rglob("*.img") if file.is_file())
 
         self._step("restore")
-        self._edge.take(self._address, self._source)
-        self._edge.give(self._address, self._target)
-        options = ["--restore-detached", "--pidfile", str(folder / "pid"), *TCP[:2], *COMMON]
-        self._criu("restore", folder, self._target, options)
-        copy = Process.of(int((folder / "pid").read_text()))
+        self._restore.go_on()
+        copy = Process.of(int((images / TARGET / "pid").read_text()))
         if copy is None:
             raise _Rolled("the restored process has ended")
 
@@ -409,46 +417,53 @@ class _Migration:
         _signal(copy.pid, signal.SIGCONT)
         if not copy.alive:
             raise _Rolled("the restored process ended as it was to go on")
+
         self._step("hand_over", copy)
         self._state = self._owner._hand_over(self._state)
-        self._thaw()
+        self._thaw(self._held_s())
+
         self._step("clean_up", copy)
         if not copy.alive:
             raise HostError(self._state.name, f"the process at {self._target} has ended")
-        self._owner._discard(self._state)
+        self._owner._clean_up(self._state)
         self._state = replace(self._state, move=None)
 
     def _back(self, reason: str) -> tuple[Status, str]:
         """After a failure."""
+        if self._restore:
+            self._restore.give_up()
         if self._state.move is None:
-            alive = self._state.process.alive
-            return ("rolled_back" if alive else "failed"), reason
-        step = self._state.move.step
+            return ("rolled_back" if self._state.process.alive else "failed"), reason
+        step, held_s = self._state.move.step, self._held_s()
         self._enter("roll_back")
         try:
             if step in ("hand_over", "clean_up"):
                 said = self._owner._settle(self._state.name)
                 return ("done" if self._owner.where(self._state.name) else "failed"), f"{reason}; {'; '.join(said)}"
             self._owner._roll_back(self._state)
-            self._thaw()
+            self._thaw(held_s)
             return "rolled_back", reason
         except (NetworkError, OSError, HostError) as error:
             return "failed", f"{reason}; then: {error}"
 
-    def _criu(self, verb: str, folder: Path, node: str, options: list[str], before_freeze: str = "") -> None:
-        self._owner._criu.run(
+    def _start(self, verb: str, folder: str, node: str, options: Sequence[str], *, before_freeze: str = "") -> Running:
+        return self._owner._criu.start(
             verb,
-            folder,
+            self._images / folder,
             options,
             namespace=FOLDER / self._edge.namespace(node),
-            timeout_s=CRIU_TIMEOUT_S,
             keep_open=(self._lock,),
             before_freeze=before_freeze,
         )
 
-    def _thaw(self) -> None:
-        with contextlib.suppress(FileNotFoundError):  # it was never frozen
-            self._frozen_s = time.time() - (self._images / "image/held").stat().st_mtime
+    def _held_s(self) -> float | None:
+        """When requests began to wait; None: they never did."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self._images / IMAGE / HELD).stat().st_mtime
+        return None
+
+    def _thaw(self, held_s: float | None) -> None:
+        self._frozen_s = 0.0 if held_s is None else time.time() - held_s
 
     def _step(self, phase: Phase, copy: Process | None = None) -> None:
         """Write down what comes next, then begin it."""
@@ -464,6 +479,50 @@ class _Migration:
     def _leave(self) -> None:
         if self._phase:
             self._phases_s[self._phase] = time.monotonic() - self._phase_began_s
+
+
+class _WaitingRestore:
+    """A restore that has made its own preparations, longer than the rest, and waits for the images.
+
+    The first image that CRIU opens, after its preparations, is the inventory: a FIFO here. Where nobody is left to
+    write to it the restore meets its end and fails.
+    """
+
+    def __init__(self, images: Path, start: Callable[[], Running]) -> None:
+        self._images, self._inventory = images, -1
+        fifo = images / TARGET / INVENTORY
+        os.mkfifo(fifo)
+        self._running = start()
+        deadline = time.monotonic() + CRIU_TIMEOUT_S
+        while self._inventory < 0:
+            try:
+                self._inventory = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # it is not there yet
+                    raise
+                if self._running.child.poll() is not None or time.monotonic() > deadline:
+                    self._running.wait(0.0)
+                    raise CriuError("criu restore: it did not wait for its images") from None
+                time.sleep(0.002)
+
+    def go_on(self) -> None:
+        for image in (self._images / IMAGE).iterdir():
+            if image.name != INVENTORY:
+                (self._images / TARGET / image.name).symlink_to(f"../{IMAGE}/{image.name}")
+        os.write(self._inventory, (self._images / IMAGE / INVENTORY).read_bytes())
+        self._close()
+        self._running.wait(CRIU_TIMEOUT_S)
+
+    def give_up(self) -> None:
+        """It may have ended."""
+        self._close()
+        with contextlib.suppress(CriuError):
+            self._running.wait(END_TIMEOUT_S)
+
+    def _close(self) -> None:
+        if self._inventory >= 0:
+            os.close(self._inventory)
+            self._inventory = -1
 
 
 def _isolate(namespace: str, program: Sequence[str], environment: Mapping[str, str]) -> Process:
