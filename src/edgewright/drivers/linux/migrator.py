@@ -1,8 +1,8 @@
 """Live migration of process trees between the nodes of an Edge, by CRIU; TCP connections stay.
 
-The source is only stopped by the dump and keeps its sockets, mute. The target is restored beside it, stopped as well: a
-service has a PID namespace of its own. Until the target has been seen to run the way back is to let the source go on.
-Requests wait in the fabric's queue meanwhile.
+The source is only stopped by the dump and keeps its sockets, which are mute. The target is restored beside it, stopped
+as well: a service has a PID namespace of its own. Until the target has been seen to run the way back is to let the
+source go on. Requests wait in the fabric's queue meanwhile.
 
 What a service is and how far its move has come stand in one file, written before each step. CRIU holds the service's
 lock to its own end, so that a later orchestrator, which takes the lock first, meets no step that is still under way.
@@ -34,6 +34,7 @@ from edgewright.drivers.linux.criu import Criu, CriuError, Running, obtain
 from edgewright.drivers.linux.edge import FABRIC, Edge
 from edgewright.drivers.linux.namespaces import FOLDER, NetworkError, inside
 from edgewright.drivers.linux.processes import PASSED_ON, Process
+from edgewright.drivers.linux.repair import end_repair, sockets
 from edgewright.drivers.migration import Migration, Phase, Status, ignore
 
 FORMAT = "edgewright.migration/1"
@@ -47,6 +48,7 @@ TCP = ("--tcp-established", "--skip-in-flight", "--network-lock", "skip")
 COMMON = ("--leave-stopped", "--file-locks", "--manage-cgroups=ignore")
 RESTORE = ("--restore-detached", "--pidfile", "pid", "--tcp-established", *COMMON)
 BEFORE, IMAGE, TARGET = "before", "image", "target"  # folders: of the pre-copy, of the copy, of the restore
+LISTENS = "0A"  # a TCP state
 INVENTORY, HELD = "inventory.img", "held"  # files
 
 
@@ -90,7 +92,7 @@ class CriuMigrator:
 
     @property
     def services(self) -> tuple[str, ...]:
-        return tuple(sorted(file.stem for file in self._folder.glob("*.json")))
+        return tuple(sorted(file.stem for file in self._folder.glob("[!.]*.json")))  # others are being written
 
     def start(
         self,
@@ -160,12 +162,13 @@ class CriuMigrator:
     def preflight(self, service: str, target: str) -> list[str]:
         state = self._read(service)
         self._check(target)
-        found = []
-        if target == state.node:
-            found.append(f"it is at {target} already")
         if not state.process.alive:
-            return [*found, f"its process, pid {state.process.pid}, has ended"]
-        if not (FOLDER / self.edge.namespace(target)).exists():
+            return [f"its process, pid {state.process.pid}, has ended"]
+        if target == state.node:
+            return [f"it is at {target} already"]
+        found = []
+        network_is_there = (FOLDER / self.edge.namespace(target)).exists()
+        if not network_is_there:
             found.append(f"the network namespace of {target} is gone")
         tree = _tree(state.process.pid)
         needed = sum(map(_memory_bytes, tree)) + SPARE_BYTES
@@ -175,6 +178,8 @@ class CriuMigrator:
             found.append(f"its image needs {needed / 1e6:.0f} MB, {self._folder} has {free / 1e6:.0f} MB left")
         if (available := _available_bytes()) < 2 * needed:  # the image and the copy
             found.append(f"needs {2 * needed / 1e6:.0f} MB of memory meanwhile, {available / 1e6:.0f} MB are available")
+        if network_is_there:
+            found += [f"port {port} is taken at {target}" for port in self._taken(state, target)]
         if _has_sctp(state.process.pid):
             found.append("SCTP sockets in its network: CRIU cannot dump them")
         return found
@@ -206,6 +211,8 @@ class CriuMigrator:
             self._write(replace(state, move=None))
             raise HostError(state.name, f"its process, pid {state.process.pid}, has ended")
         self.edge.give(address, state.node)
+        for pid in _tree(state.process.pid):
+            end_repair(pid)
         _signal(state.process.pid, signal.SIGCONT)
         self.edge.send(address, state.node)
         self._discard(state)
@@ -291,6 +298,18 @@ class CriuMigrator:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"port {port} not open after {timeout_s:g} s: {error}") from None
             time.sleep(0.02)
+
+    def _taken(self, state: _State, target: str) -> list[int]:
+        """TCP ports that the service listens on and somebody else does at the target."""
+        address, everywhere = self.edge.address(state.number), "0.0.0.0"  # noqa: S104
+        own = [inode for pid in _tree(state.process.pid) for inode in sockets(pid).values()]
+        ours = {one for one, inode in _listening(f"/proc/{state.process.pid}/net/tcp") if inode in own}
+        there = inside(self.edge.namespace(target), lambda: _listening("/proc/thread-self/net/tcp"))
+        theirs = {one for one, _ in there if one[0] in (address, everywhere)}
+        wild = {port for _, port in theirs} if any(one[0] == everywhere for one in ours) else set()
+        return sorted(
+            port for host, port in ours if (everywhere, port) in theirs or (host, port) in theirs or port in wild
+        )
 
     def _check(self, target: str) -> None:
         if target not in self.edge.nodes:
@@ -583,6 +602,14 @@ def _has_sctp(pid: int) -> bool:
     return False
 
 
-def network_of(pid: int) -> str:
-    """Identity of the network namespace that a process is in."""
-    return os.readlink(f"/proc/{pid}/ns/net")
+def _listening(file: str) -> list[tuple[tuple[str, int], str]]:
+    """TCP sockets that listen, of a file like /proc/net/tcp -> (address, port), inode."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in Path(file).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTENS:
+                address, port = fields[1].split(":")
+                packed = int(address, 16).to_bytes(4, sys.byteorder)
+                found.append(((socket.inet_ntoa(packed), int(port, 16)), fields[9]))
+    return found
