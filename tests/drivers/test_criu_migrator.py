@@ -338,7 +338,7 @@ def test_killed_at_any_step_exactly_one_serves(site: Site, phase: Phase, node: s
         if not later_s:
             assert len(said) == (phase != "preflight")
             assert all(
-                line.startswith(f"counter: its move from a to b stopped at `{phase}`: {node} serves") for line in said
+                line.startswith(f"counter: its move to b stopped at `{phase}`: {node} serves") for line in said
             )
         there = successor.where("counter")
         assert there is not None

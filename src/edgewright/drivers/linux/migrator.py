@@ -58,6 +58,7 @@ class _Move:
 
     target: str
     step: Phase
+    orchestrator: Process
     copy: Process | None = None  # the instance at the target, once restored
 
 
@@ -204,6 +205,7 @@ class CriuMigrator:
         """The source serves on. Raises HostError where it cannot."""
         address, move = self.edge.address(state.number), state.move
         assert move is not None
+        self.edge.hold(address, state.node)  # first: a copy that is ended while it may send resets its connections
         self._end([found for found in self._instances(state.name) if found != state.process])
         self.edge.take(address, move.target)
         if not state.process.alive:
@@ -241,7 +243,7 @@ class CriuMigrator:
         state = self._read(name)
         if (move := state.move) is None:
             return []
-        said = f"{name}: its move from {state.node} to {move.target} stopped at `{move.step}`: "
+        said = f"{name}: its move to {move.target} stopped at `{move.step}`: "
         try:
             if move.copy and move.copy.alive and move.step in ("resume", "hand_over"):
                 _signal(move.copy.pid, signal.SIGCONT)
@@ -335,10 +337,19 @@ class CriuMigrator:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
+                    if name:
+                        self._end_waiting_restore(name)
                     if time.monotonic() > deadline:
                         raise HostError(name, f"another move of it has not ended for {LOCK_TIMEOUT_S:g} s") from None
                 time.sleep(0.005)
             yield file.fileno()
+
+    def _end_waiting_restore(self, name: str) -> None:
+        """Of an orchestrator that is no more: open and close what the restore waits for."""
+        with contextlib.suppress(OSError, InputError):
+            move = self._read(name).move
+            if move and not move.orchestrator.alive:
+                os.close(os.open(self._images(name) / TARGET / INVENTORY, os.O_WRONLY | os.O_NONBLOCK))
 
     def _read(self, name: str) -> _State:
         file = self._folder / f"{name}.json"
@@ -351,7 +362,8 @@ class CriuMigrator:
         process, move = Process(**data.pop("process")), data.pop("move")
         if move:
             copy = move.pop("copy")
-            move = _Move(**move, copy=Process(**copy) if copy else None)
+            orchestrator = Process(**move.pop("orchestrator"))
+            move = _Move(**move, orchestrator=orchestrator, copy=Process(**copy) if copy else None)
         return _State(**{**data, "command": tuple(data["command"])}, process=process, move=move)
 
     def _write(self, state: _State) -> None:
@@ -368,6 +380,9 @@ class _Migration:
         self._owner, self._edge, self._state, self._target = owner, owner.edge, state, target
         self._on_phase, self._lock = on_phase, lock
         self._source = state.node
+        own = Process.of(os.getpid())
+        assert own is not None
+        self._own = own
         self._address = owner.edge.address(state.number)
         self._images = owner._images(state.name)
         self._started_s, self._clock_s = time.time(), time.monotonic()
@@ -486,7 +501,7 @@ class _Migration:
 
     def _step(self, phase: Phase, copy: Process | None = None) -> None:
         """Write down what comes next, then begin it."""
-        self._state = replace(self._state, move=_Move(self._target, phase, copy))
+        self._state = replace(self._state, move=_Move(self._target, phase, self._own, copy))
         self._owner._write(self._state)
         self._enter(phase)
 
@@ -503,8 +518,8 @@ class _Migration:
 class _WaitingRestore:
     """A restore that has made its own preparations, longer than the rest, and waits for the images.
 
-    The first image that CRIU opens, after its preparations, is the inventory: a FIFO here. Where nobody is left to
-    write to it the restore meets its end and fails.
+    The first image that CRIU opens, after its preparations, is the inventory: a FIFO here. Where it is closed unwritten
+    the restore fails.
     """
 
     def __init__(self, images: Path, start: Callable[[], Running]) -> None:
