@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -337,9 +338,7 @@ def test_killed_at_any_step_exactly_one_serves(site: Site, phase: Phase, node: s
         said = successor.reconcile()
         if not later_s:
             assert len(said) == (phase != "preflight")
-            assert all(
-                line.startswith(f"counter: its move to b stopped at `{phase}`: {node} serves") for line in said
-            )
+            assert all(line.startswith(f"counter: its move to b stopped at `{phase}`: {node} serves") for line in said)
         there = successor.where("counter")
         assert there is not None
         assert later_s or there == node
@@ -349,6 +348,49 @@ def test_killed_at_any_step_exactly_one_serves(site: Site, phase: Phase, node: s
         other = "c" if there == "b" else "b"
         assert successor.migrate("counter", other).status == "done"
         serves_alone(site, other, watcher)
+        nothing_lost(watcher)
+
+
+def test_killed_amid_a_roll_back_the_source_serves_on(site: Site) -> None:
+    with site.watch(site.start()) as watcher:
+        port = "socket.create_server(('0.0.0.0', 7000))"
+        take = f"import socket; taken.append(inside(migrator.edge.namespace('b'), lambda: {port}))"
+        body = f"die() if phase == 'roll_back' else exec({take!r}, globals()) if phase == 'copy' else None"
+        program = "from edgewright.drivers.linux.namespaces import inside\ntaken = []\n" + orchestrator(site, body)
+        killed = subprocess.run([sys.executable, "-c", program], env=environment(), check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert site.migrator.reconcile() == ["counter: its move to b stopped at `restore`: a serves on"]
+        serves_alone(site, "a", watcher)
+        nothing_lost(watcher)
+
+
+@pytest.mark.parametrize("verb", ["dump", "restore"])
+def test_a_criu_that_is_killed_leaves_the_source_serving(site: Site, verb: str) -> None:
+    """As by the kernel when memory runs out."""
+
+    def kill(phase: Phase) -> None:
+        if phase == ("copy" if verb == "dump" else "restore"):
+            threading.Thread(target=kill_soon).start()
+
+    def kill_soon() -> None:
+        words = f"criu\0{verb}\0--images-dir\0{site.folder}".encode()
+        log = site.folder / "counter.images/image/held"
+        wait_until(lambda: verb == "restore" or log.exists())
+        time.sleep(0.02)
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (
+                    words in (entry / "cmdline").read_bytes()
+                    and int((entry / "stat").read_text().split()[3]) == os.getpid()
+                ):
+                    os.kill(int(entry.name), signal.SIGKILL)
+
+    with site.watch(site.start(memory_mb=100)) as watcher:
+        failed = site.migrator.migrate("counter", "b", kill)
+        assert (failed.status, failed.reason) == ("rolled_back", f"criu {verb}: exit status -9")
+        serves_alone(site, "a", watcher)
+        assert site.migrator.migrate("counter", "b").status == "done"
+        serves_alone(site, "b", watcher)
         nothing_lost(watcher)
 
 

@@ -8,6 +8,7 @@ the package of Debian testing, with its own loader and libraries, unpacked in a 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import platform
@@ -17,7 +18,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +28,8 @@ from edgewright.core.files import cache_folder, locked
 NEEDED = (4, 2)
 SUITE = "forky"  # of Debian, in which CRIU is new enough
 FETCH = "python -m edgewright.drivers.linux.criu"
-FETCH_TIMEOUT_S, CHECK_TIMEOUT_S = 300.0, 30.0
+FETCH_TIMEOUT_S, CHECK_TIMEOUT_S, WAIT_TIMEOUT_S = 300.0, 30.0, 30.0
+INVENTORY = "inventory.img"
 BEFORE_FREEZE = "EDGEWRIGHT_BEFORE_FREEZE"  # environment variable: a shell command
 HOOK = f"""#!/bin/sh
 [ "$CRTOOLS_SCRIPT_ACTION" != pre-dump ] || eval "${BEFORE_FREEZE}"
@@ -112,6 +115,67 @@ class Running:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.pid, signal.SIGKILL)
         self.child.wait()
+
+
+class WaitingRestore:
+    """A restore that has made its own preparations, longer than the rest, and waits for the images.
+
+    The first image that CRIU opens, after its preparations, is the inventory: a FIFO here. Where it is closed unwritten
+    the restore fails, see `end_orphan`.
+    """
+
+    def __init__(self, folder: Path, start: Callable[[], Running]) -> None:
+        """`start` starts the restore from that folder, which has no images yet."""
+        self._folder, self._inventory = folder, -1
+        os.mkfifo(folder / INVENTORY)
+        self._running = start()
+        try:
+            deadline = time.monotonic() + WAIT_TIMEOUT_S
+            while (found := _open_to_write(folder / INVENTORY)) < 0:
+                if self._running.child.poll() is not None or time.monotonic() > deadline:
+                    self._running.wait(0.0)
+                    raise CriuError("criu restore: it did not wait for its images")
+                time.sleep(0.002)
+            self._inventory = found
+        except BaseException:
+            self._running.kill()
+            raise
+
+    def go_on(self, images: Path, timeout_s: float) -> None:
+        """With what a dump left in another folder beside ours. Raises CriuError."""
+        for image in images.iterdir():
+            if image.name != INVENTORY:
+                (self._folder / image.name).symlink_to(f"../{images.name}/{image.name}")
+        os.write(self._inventory, (images / INVENTORY).read_bytes())
+        self._close()
+        self._running.wait(timeout_s)
+
+    def give_up(self, timeout_s: float) -> None:
+        """It may have ended."""
+        self._close()
+        with contextlib.suppress(CriuError):
+            self._running.wait(timeout_s)
+
+    @staticmethod
+    def end_orphan(folder: Path) -> None:
+        """One whose owner was killed: it waits for ever. Nothing happens where there is none."""
+        if (descriptor := _open_to_write(folder / INVENTORY)) >= 0:
+            os.close(descriptor)
+
+    def _close(self) -> None:
+        if self._inventory >= 0:
+            os.close(self._inventory)
+            self._inventory = -1
+
+
+def _open_to_write(fifo: Path) -> int:
+    """-1 where nobody waits to read it."""
+    try:
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return -1
+        raise
 
 
 def find() -> Criu:

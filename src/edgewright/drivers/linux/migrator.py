@@ -11,9 +11,6 @@ lock to its own end, so that a later orchestrator, which takes the lock first, m
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
-import json
 import os
 import re
 import shlex
@@ -21,57 +18,32 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from edgewright.core.errors import InputError
-from edgewright.core.files import replacing
-from edgewright.drivers.host import NAME_PATTERN, HostError, unknown_service
-from edgewright.drivers.linux.criu import Criu, CriuError, Running, obtain
+from edgewright.drivers.host import NAME_PATTERN, HostError
+from edgewright.drivers.linux.criu import Criu, CriuError, Running, WaitingRestore, obtain
 from edgewright.drivers.linux.edge import FABRIC, Edge
+from edgewright.drivers.linux.journal import Journal, Move, State
 from edgewright.drivers.linux.namespaces import FOLDER, NetworkError, inside
 from edgewright.drivers.linux.processes import PASSED_ON, Process
-from edgewright.drivers.linux.repair import end_repair, sockets
+from edgewright.drivers.linux.sockets import end_repair, has_sctp, listening, sockets
+from edgewright.drivers.linux.trees import end, instances, isolate, memory_bytes, send, tree
 from edgewright.drivers.migration import Migration, Phase, Status, ignore
 
-FORMAT = "edgewright.migration/1"
-ISOLATE = Path(__file__).with_name("isolate.py")
 MARK = "EDGEWRIGHT_MIGRATED"  # environment variable by which instances of a service are found
 ADDRESS = "EDGEWRIGHT_ADDRESS"  # environment variable that tells a service its address
-LOCK_TIMEOUT_S, CRIU_TIMEOUT_S, END_TIMEOUT_S = 60.0, 60.0, 10.0
+CRIU_TIMEOUT_S, END_TIMEOUT_S = 60.0, 10.0
 SPARE_BYTES = 16 << 20
 # Connections that are being set up are dropped: the client's kernel tries again by itself.
 TCP = ("--tcp-established", "--skip-in-flight", "--network-lock", "skip")
 COMMON = ("--leave-stopped", "--file-locks", "--manage-cgroups=ignore")
 RESTORE = ("--restore-detached", "--pidfile", "pid", "--tcp-established", *COMMON)
 BEFORE, IMAGE, TARGET = "before", "image", "target"  # folders: of the pre-copy, of the copy, of the restore
-LISTENS = "0A"  # a TCP state
-INVENTORY, HELD = "inventory.img", "held"  # files
-
-
-@dataclass(frozen=True)
-class _Move:
-    """Under way. `step` is what is being done."""
-
-    target: str
-    step: Phase
-    orchestrator: Process
-    copy: Process | None = None  # the instance at the target, once restored
-
-
-@dataclass(frozen=True)
-class _State:
-    """One service, as its file has it."""
-
-    name: str
-    number: int
-    command: tuple[str, ...]
-    node: str
-    process: Process  # first of its tree
-    move: _Move | None = None
+HELD = "held"  # a file, made when requests begin to wait
 
 
 class _Rolled(Exception):
@@ -86,14 +58,13 @@ class CriuMigrator:
     """
 
     def __init__(self, edge: Edge, folder: Path, criu: Criu | None = None) -> None:
-        self.edge, self._folder, self._criu = edge, folder.absolute(), criu or obtain()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.edge, self._journal, self._criu = edge, Journal(folder), criu or obtain()
 
     # Services
 
     @property
     def services(self) -> tuple[str, ...]:
-        return tuple(sorted(file.stem for file in self._folder.glob("[!.]*.json")))  # others are being written
+        return self._journal.services
 
     def start(
         self,
@@ -111,19 +82,19 @@ class CriuMigrator:
         """
         if not re.fullmatch(NAME_PATTERN, name):
             raise InputError("name", name, f"a name like {NAME_PATTERN}")
-        with self._lock("", create=True), self._lock(name, create=True):
+        with self._journal.lock(""), self._journal.lock(name):
             if name in self.services:
                 raise InputError("name", name, "a service that does not run yet")
-            number = next(i for i in range(1 << 16) if i not in {self._read(one).number for one in self.services})
+            number = self._journal.free_number()
             address = self.edge.address(number)
             program = tuple(word.replace("{address}", address) for word in command)
             try:
                 self.edge.give(address, node)
                 kept = {word: os.environ[word] for word in PASSED_ON if word in os.environ}
                 marks = {MARK: self._mark(name), ADDRESS: address}
-                process = _isolate(self.edge.namespace(node), program, kept | dict(environment or {}) | marks)
-                state = _State(name, number, program, node, process)
-                self._write(state)
+                process = isolate(self.edge.namespace(node), program, kept | dict(environment or {}) | marks)
+                state = State(name, number, program, node, process)
+                self._journal.write(state)
                 self.edge.send(address, node)
                 if port is not None:
                     self._await(state, port, timeout_s)
@@ -138,7 +109,7 @@ class CriuMigrator:
     def stop(self, name: str) -> None:
         """End and forget it, wherever it is."""
         with self._lock(name):
-            state = self._read(name)
+            state = self._journal.read(name)
             for node in {state.node, state.move.target if state.move else state.node}:
                 self._remove(name, self.edge.address(state.number), node)
 
@@ -148,20 +119,20 @@ class CriuMigrator:
             self.stop(name)
 
     def address(self, service: str) -> str:
-        return self.edge.address(self._read(service).number)
+        return self.edge.address(self._journal.read(service).number)
 
     def process(self, service: str) -> Process:
         """The first of its tree, by the state as written last."""
-        return self._read(service).process
+        return self._journal.read(service).process
 
     def where(self, service: str) -> str | None:
-        state = self._read(service)
+        state = self._journal.read(service)
         return state.node if state.process.alive else None
 
     # Migration
 
     def preflight(self, service: str, target: str) -> list[str]:
-        state = self._read(service)
+        state = self._journal.read(service)
         self._check(target)
         if not state.process.alive:
             return [f"its process, pid {state.process.pid}, has ended"]
@@ -171,55 +142,60 @@ class CriuMigrator:
         network_is_there = (FOLDER / self.edge.namespace(target)).exists()
         if not network_is_there:
             found.append(f"the network namespace of {target} is gone")
-        tree = _tree(state.process.pid)
-        needed = sum(map(_memory_bytes, tree)) + SPARE_BYTES
-        volume = os.statvfs(self._folder)
+        needed = sum(map(memory_bytes, tree(state.process.pid))) + SPARE_BYTES
+        volume = os.statvfs(self._journal.folder)
         if volume.f_bavail * volume.f_frsize < needed:
             free = volume.f_bavail * volume.f_frsize
-            found.append(f"its image needs {needed / 1e6:.0f} MB, {self._folder} has {free / 1e6:.0f} MB left")
+            found.append(f"its image needs {needed / 1e6:.0f} MB, {self._journal.folder} has {free / 1e6:.0f} MB left")
         if (available := _available_bytes()) < 2 * needed:  # the image and the copy
             found.append(f"needs {2 * needed / 1e6:.0f} MB of memory meanwhile, {available / 1e6:.0f} MB are available")
         if network_is_there:
             found += [f"port {port} is taken at {target}" for port in self._taken(state, target)]
-        if _has_sctp(state.process.pid):
+        if has_sctp(state.process.pid):
             found.append("SCTP sockets in its network: CRIU cannot dump them")
         return found
 
     def migrate(self, service: str, target: str, on_phase: Callable[[Phase], None] = ignore) -> Migration:
-        self._read(service)
+        self._journal.read(service)
         self._check(target)
         with self._lock(service) as lock:
             self._settle(service)
-            return _Migration(self, self._read(service), target, on_phase, lock).run()
+            return _Migration(self, self._journal.read(service), target, on_phase, lock).run()
 
     def reconcile(self) -> list[str]:
         done = []
         for name in self.services:
-            with self._lock(name):
-                done += self._settle(name)
+            try:
+                with self._lock(name):
+                    done += self._settle(name)
+            except HostError as error:  # the others all the same
+                done.append(str(error))
+            except InputError as error:  # stopped meanwhile
+                if name in self.services:
+                    done.append(str(error))
         return done
 
     # Inside: steps, each of which may be taken again
 
-    def _roll_back(self, state: _State) -> None:
+    def _roll_back(self, state: State) -> None:
         """The source serves on. Raises HostError where it cannot."""
         address, move = self.edge.address(state.number), state.move
         assert move is not None
         self.edge.hold(address, state.node)  # first: a copy that is ended while it may send resets its connections
-        self._end([found for found in self._instances(state.name) if found != state.process])
+        end([found for found in self._instances(state.name) if found != state.process], END_TIMEOUT_S)
         self.edge.take(address, move.target)
         if not state.process.alive:
             self.edge.forget(address)
-            self._write(replace(state, move=None))
+            self._discard(state)
             raise HostError(state.name, f"its process, pid {state.process.pid}, has ended")
         self.edge.give(address, state.node)
-        for pid in _tree(state.process.pid):
+        for pid in tree(state.process.pid):
             end_repair(pid)
-        _signal(state.process.pid, signal.SIGCONT)
+        send(state.process.pid, signal.SIGCONT)
         self.edge.send(address, state.node)
         self._discard(state)
 
-    def _hand_over(self, state: _State) -> _State:
+    def _hand_over(self, state: State) -> State:
         """The target runs: it serves from now on, the source ends without a word to its clients."""
         assert state.move is not None
         assert state.move.copy is not None
@@ -230,64 +206,70 @@ class CriuMigrator:
             os.kill(state.process.pid, signal.SIGKILL)
         return replace(state, node=state.move.target, process=state.move.copy)
 
-    def _clean_up(self, state: _State) -> None:
-        self._end([found for found in self._instances(state.name) if found != state.process])
+    def _clean_up(self, state: State) -> None:
+        end([found for found in self._instances(state.name) if found != state.process], END_TIMEOUT_S)
         self._discard(state)
 
-    def _discard(self, state: _State) -> None:
-        shutil.rmtree(self._images(state.name), ignore_errors=True)
-        self._write(replace(state, move=None))
+    def _discard(self, state: State) -> None:
+        shutil.rmtree(self._journal.images(state.name), ignore_errors=True)
+        self._journal.write(replace(state, move=None))
 
     def _settle(self, name: str) -> list[str]:
         """End what another orchestrator left halfway, which is no more: we hold the lock."""
-        state = self._read(name)
+        state = self._journal.read(name)
         if (move := state.move) is None:
             return []
+        address = self.edge.address(state.number)
         said = f"{name}: its move to {move.target} stopped at `{move.step}`: "
         try:
             if move.copy and move.copy.alive and move.step in ("resume", "hand_over"):
-                _signal(move.copy.pid, signal.SIGCONT)
+                send(move.copy.pid, signal.SIGCONT)
                 state = self._hand_over(state)
-            elif move.step == "hand_over":  # it may have served: the source is behind
-                self._end(self._instances(name))
-                self.edge.forget(self.edge.address(state.number))
+            elif move.step == "hand_over" and self.edge.where(address) == move.target:
+                # It may have served: the source is behind.
+                end(self._instances(name), END_TIMEOUT_S)
+                self.edge.forget(address)
                 self._discard(state)
                 return [f"{said}the process at {move.target} has ended, no instance is left"]
             elif move.step != "clean_up":
                 self._roll_back(state)
                 return [f"{said}{state.node} serves on"]
             self._clean_up(state)
+            if not state.process.alive:
+                return [f"{said}the process at {state.node} has ended, no instance is left"]
             return [f"{said}{state.node} serves"]
         except (HostError, NetworkError, OSError) as error:
             return [f"{said}{error}"]
 
-    def _instances(self, name: str) -> list[Process]:
-        """First processes of all trees of a service."""
-        mark, found = f"{MARK}={self._mark(name)}".encode(), []
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0") and _is_first(entry):
-                    found.append(Process.of(int(entry.name)))
-        return [process for process in found if process]
+    def _mark(self, name: str) -> str:
+        return f"{self._journal.folder}/{name}"
 
-    def _end(self, processes: list[Process], *, wait: bool = True) -> None:
-        """The kernel ends all of a PID namespace with its first process."""
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-        for process in processes if wait else []:
-            if not process.wait(END_TIMEOUT_S):
-                raise HostError(str(process.pid), f"does not end within {END_TIMEOUT_S:g} s")
+    def _instances(self, name: str) -> list[Process]:
+        return instances(f"{MARK}={self._mark(name)}")
+
+    @contextlib.contextmanager
+    def _lock(self, name: str) -> Iterator[int]:
+        """A restore that waits for an orchestrator that is no more would hold it for ever."""
+
+        def waiting() -> None:
+            with contextlib.suppress(InputError):
+                move = self._journal.read(name).move
+                if move and not move.orchestrator.alive:
+                    WaitingRestore.end_orphan(self._journal.images(name) / TARGET)
+
+        self._journal.read(name)
+        with self._journal.lock(name, waiting) as descriptor:
+            yield descriptor
 
     def _remove(self, name: str, address: str, node: str) -> None:
-        self._end(self._instances(name))
-        shutil.rmtree(self._images(name), ignore_errors=True)
-        (self._folder / f"{name}.json").unlink(missing_ok=True)
+        end(self._instances(name), END_TIMEOUT_S)
+        shutil.rmtree(self._journal.images(name), ignore_errors=True)
+        self._journal.forget(name)
         with contextlib.suppress(NetworkError):  # the network may be gone
             self.edge.forget(address)
             self.edge.take(address, node)
 
-    def _await(self, state: _State, port: int, timeout_s: float) -> None:
+    def _await(self, state: State, port: int, timeout_s: float) -> None:
         deadline, address = time.monotonic() + timeout_s, self.edge.address(state.number)
         while True:
             if not state.process.alive:
@@ -301,12 +283,12 @@ class CriuMigrator:
                     raise RuntimeError(f"port {port} not open after {timeout_s:g} s: {error}") from None
             time.sleep(0.02)
 
-    def _taken(self, state: _State, target: str) -> list[int]:
+    def _taken(self, state: State, target: str) -> list[int]:
         """TCP ports that the service listens on and somebody else does at the target."""
         address, everywhere = self.edge.address(state.number), "0.0.0.0"  # noqa: S104
-        own = [inode for pid in _tree(state.process.pid) for inode in sockets(pid).values()]
-        ours = {one for one, inode in _listening(f"/proc/{state.process.pid}/net/tcp") if inode in own}
-        there = inside(self.edge.namespace(target), lambda: _listening("/proc/thread-self/net/tcp"))
+        own = [inode for pid in tree(state.process.pid) for inode in sockets(pid).values()]
+        ours = {one for one, inode in listening(f"/proc/{state.process.pid}/net/tcp") if inode in own}
+        there = inside(self.edge.namespace(target), lambda: listening("/proc/thread-self/net/tcp"))
         theirs = {one for one, _ in there if one[0] in (address, everywhere)}
         wild = {port for _, port in theirs} if any(one[0] == everywhere for one in ours) else set()
         return sorted(
@@ -317,65 +299,12 @@ class CriuMigrator:
         if target not in self.edge.nodes:
             raise InputError("target", target, f"one of {', '.join(self.edge.nodes)}")
 
-    # Inside: files
-
-    def _images(self, name: str) -> Path:
-        return self._folder / f"{name}.images"
-
-    def _mark(self, name: str) -> str:
-        return f"{self._folder}/{name}"
-
-    @contextlib.contextmanager
-    def _lock(self, name: str, *, create: bool = False) -> Iterator[int]:
-        """-> a descriptor; whoever inherits it holds the lock too. The empty name: of the list of services."""
-        if not create:
-            self._read(name)
-        with (self._folder / f"{name}.lock").open("w") as file:
-            deadline = time.monotonic() + LOCK_TIMEOUT_S
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if name:
-                        self._end_waiting_restore(name)
-                    if time.monotonic() > deadline:
-                        raise HostError(name, f"another move of it has not ended for {LOCK_TIMEOUT_S:g} s") from None
-                time.sleep(0.005)
-            yield file.fileno()
-
-    def _end_waiting_restore(self, name: str) -> None:
-        """Of an orchestrator that is no more: open and close what the restore waits for."""
-        with contextlib.suppress(OSError, InputError):
-            move = self._read(name).move
-            if move and not move.orchestrator.alive:
-                os.close(os.open(self._images(name) / TARGET / INVENTORY, os.O_WRONLY | os.O_NONBLOCK))
-
-    def _read(self, name: str) -> _State:
-        file = self._folder / f"{name}.json"
-        try:
-            data = json.loads(file.read_text())
-        except FileNotFoundError:
-            raise unknown_service(name, self.services) from None
-        if data.pop("format", None) != FORMAT:
-            raise InputError("format", data.get("format"), repr(FORMAT), source=str(file))
-        process, move = Process(**data.pop("process")), data.pop("move")
-        if move:
-            copy = move.pop("copy")
-            orchestrator = Process(**move.pop("orchestrator"))
-            move = _Move(**move, orchestrator=orchestrator, copy=Process(**copy) if copy else None)
-        return _State(**{**data, "command": tuple(data["command"])}, process=process, move=move)
-
-    def _write(self, state: _State) -> None:
-        with replacing(self._folder / f"{state.name}.json") as fresh:
-            fresh.write_text(json.dumps({"format": FORMAT, **asdict(state)}))
-
 
 class _Migration:
     """One migration, from its first phase to its record."""
 
     def __init__(
-        self, owner: CriuMigrator, state: _State, target: str, on_phase: Callable[[Phase], None], lock: int
+        self, owner: CriuMigrator, state: State, target: str, on_phase: Callable[[Phase], None], lock: int
     ) -> None:
         self._owner, self._edge, self._state, self._target = owner, owner.edge, state, target
         self._on_phase, self._lock = on_phase, lock
@@ -384,11 +313,11 @@ class _Migration:
         assert own is not None
         self._own = own
         self._address = owner.edge.address(state.number)
-        self._images = owner._images(state.name)
+        self._images = owner._journal.images(state.name)
         self._started_s, self._clock_s = time.time(), time.monotonic()
         self._phases_s: dict[Phase, float] = {}
         self._phase: Phase | None = None
-        self._restore: _WaitingRestore | None = None
+        self._restore: WaitingRestore | None = None
         self._phase_began_s = 0.0
         self._frozen_s = 0.0
         self._image_bytes = 0
@@ -429,7 +358,7 @@ class _Migration:
         self._step("pre_copy")
         self._edge.give(self._address, self._target)
         self._edge.prepare_hold(self._address, self._target)
-        self._restore = _WaitingRestore(images, lambda: self._start("restore", TARGET, self._target, RESTORE))
+        self._restore = WaitingRestore(images / TARGET, lambda: self._start("restore", TARGET, self._target, RESTORE))
         dump = ["--tree", str(process.pid), *TCP]
         if self._owner._criu.tracks_memory:
             self._start("pre-dump", BEFORE, self._source, [*dump, "--track-mem"]).wait(CRIU_TIMEOUT_S)
@@ -442,13 +371,13 @@ class _Migration:
         self._image_bytes = sum(file.stat().st_size for file in images.rglob("*.img") if file.is_file())
 
         self._step("restore")
-        self._restore.go_on()
+        self._restore.go_on(images / IMAGE, CRIU_TIMEOUT_S)
         copy = Process.of(int((images / TARGET / "pid").read_text()))
         if copy is None:
             raise _Rolled("the restored process has ended")
 
         self._step("resume", copy)
-        _signal(copy.pid, signal.SIGCONT)
+        send(copy.pid, signal.SIGCONT)
         if not copy.alive:
             raise _Rolled("the restored process ended as it was to go on")
 
@@ -465,11 +394,12 @@ class _Migration:
     def _back(self, reason: str) -> tuple[Status, str]:
         """After a failure."""
         if self._restore:
-            self._restore.give_up()
+            self._restore.give_up(END_TIMEOUT_S)
         if self._state.move is None:
             return ("rolled_back" if self._state.process.alive else "failed"), reason
         step, held_s = self._state.move.step, self._held_s()
-        self._enter("roll_back")
+        with contextlib.suppress(Exception):  # what listens may be what failed
+            self._enter("roll_back")
         try:
             if step in ("hand_over", "clean_up"):
                 said = self._owner._settle(self._state.name)
@@ -501,8 +431,8 @@ class _Migration:
 
     def _step(self, phase: Phase, copy: Process | None = None) -> None:
         """Write down what comes next, then begin it."""
-        self._state = replace(self._state, move=_Move(self._target, phase, self._own, copy))
-        self._owner._write(self._state)
+        self._state = replace(self._state, move=Move(self._target, phase, self._own, copy))
+        self._owner._journal.write(self._state)
         self._enter(phase)
 
     def _enter(self, phase: Phase) -> None:
@@ -515,116 +445,6 @@ class _Migration:
             self._phases_s[self._phase] = time.monotonic() - self._phase_began_s
 
 
-class _WaitingRestore:
-    """A restore that has made its own preparations, longer than the rest, and waits for the images.
-
-    The first image that CRIU opens, after its preparations, is the inventory: a FIFO here. Where it is closed unwritten
-    the restore fails.
-    """
-
-    def __init__(self, images: Path, start: Callable[[], Running]) -> None:
-        self._images, self._inventory = images, -1
-        fifo = images / TARGET / INVENTORY
-        os.mkfifo(fifo)
-        self._running = start()
-        deadline = time.monotonic() + CRIU_TIMEOUT_S
-        while self._inventory < 0:
-            try:
-                self._inventory = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # it is not there yet
-                    raise
-                if self._running.child.poll() is not None or time.monotonic() > deadline:
-                    self._running.wait(0.0)
-                    raise CriuError("criu restore: it did not wait for its images") from None
-                time.sleep(0.002)
-
-    def go_on(self) -> None:
-        for image in (self._images / IMAGE).iterdir():
-            if image.name != INVENTORY:
-                (self._images / TARGET / image.name).symlink_to(f"../{IMAGE}/{image.name}")
-        os.write(self._inventory, (self._images / IMAGE / INVENTORY).read_bytes())
-        self._close()
-        self._running.wait(CRIU_TIMEOUT_S)
-
-    def give_up(self) -> None:
-        """It may have ended."""
-        self._close()
-        with contextlib.suppress(CriuError):
-            self._running.wait(END_TIMEOUT_S)
-
-    def _close(self) -> None:
-        if self._inventory >= 0:
-            os.close(self._inventory)
-            self._inventory = -1
-
-
-def _isolate(namespace: str, program: Sequence[str], environment: Mapping[str, str]) -> Process:
-    """Raises RuntimeError with the reason."""
-    receive, report = os.pipe()
-    try:
-        command = [sys.executable, "-I", "-S", str(ISOLATE), str(report), str(FOLDER / namespace), *program]
-        subprocess.run(command, env=dict(environment), cwd="/", pass_fds=(report,), check=False)
-    finally:
-        os.close(report)
-    with os.fdopen(receive) as stream:
-        said = dict(line.split(" ", 1) for line in stream.read().splitlines())
-    process = Process.of(int(said["pid"])) if "pid" in said and "error" not in said else None
-    if process is None:
-        raise RuntimeError(said.get("error", "it could not be started"))
-    return process
-
-
-def _is_first(entry: Path) -> bool:
-    """Of its PID namespace, which is not ours."""
-    numbers = re.search(r"^NSpid:(.*)$", (entry / "status").read_text(), re.MULTILINE)
-    return numbers is not None and len(numbers[1].split()) > 1 and numbers[1].split()[-1] == "1"
-
-
-def _tree(pid: int) -> list[int]:
-    """A process and its descendants, parents first; those that end meanwhile may lack."""
-    found = [pid]
-    for one in found:
-        with contextlib.suppress(OSError):
-            for thread in Path(f"/proc/{one}/task").iterdir():
-                found += map(int, (thread / "children").read_text().split())
-    return found
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    """To a tree, leaves first: a parent that goes on finds its children running."""
-    for one in reversed(_tree(pid)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(one, number)
-
-
-def _memory_bytes(pid: int) -> int:
-    """That an image of it would hold; files that are mapped are not in it."""
-    with contextlib.suppress(OSError):
-        status = Path(f"/proc/{pid}/status").read_text()
-        return sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", status, re.MULTILINE)) * 1024
-    return 0
-
-
 def _available_bytes() -> int:
     found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
     return int(found[1]) * 1024 if found else 0
-
-
-def _has_sctp(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return len(Path(f"/proc/{pid}/net/sctp/eps").read_text().splitlines()) > 1
-    return False
-
-
-def _listening(file: str) -> list[tuple[tuple[str, int], str]]:
-    """TCP sockets that listen, of a file like /proc/net/tcp -> (address, port), inode."""
-    found = []
-    with contextlib.suppress(OSError):
-        for line in Path(file).read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == LISTENS:
-                address, port = fields[1].split(":")
-                packed = int(address, 16).to_bytes(4, sys.byteorder)
-                found.append(((socket.inet_ntoa(packed), int(port, 16)), fields[9]))
-    return found

@@ -1,6 +1,7 @@
-"""TCP sockets out of repair mode (tcp(7), TCP_REPAIR), in which a dump leaves those of a process that it only stops.
+"""Sockets of other processes: which there are, and TCP's out of repair mode.
 
-In it a socket is mute and answers its owner with EPERM.
+A dump leaves the TCP sockets of a process that it only stops in repair mode (TCP_REPAIR): they are mute, and their
+owner gets EPERM.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import ctypes
 import os
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 PIDFD_GETFD = 438  # syscall number, the same on all architectures
 TCP_REPAIR, ON, OFF = 19, 1, 0  # linux/tcp.h
+LISTENS = "0A"  # a state in /proc/net/tcp
 
 
 def end_repair(pid: int) -> int:
@@ -34,6 +37,26 @@ def end_repair(pid: int) -> int:
 def sockets(pid: int) -> dict[int, str]:
     """A process's open sockets: inode by file descriptor."""
     return dict(_sockets(pid))
+
+
+def listening(file: str) -> list[tuple[tuple[str, int], str]]:
+    """TCP sockets that listen, of a file like /proc/net/tcp -> (address, port), inode."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in Path(file).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTENS:
+                address, port = fields[1].split(":")
+                packed = int(address, 16).to_bytes(4, sys.byteorder)
+                found.append(((socket.inet_ntoa(packed), int(port, 16)), fields[9]))
+    return found
+
+
+def has_sctp(pid: int) -> bool:
+    """Anywhere in a process's network namespace."""
+    with contextlib.suppress(OSError):
+        return len(Path(f"/proc/{pid}/net/sctp/eps").read_text().splitlines()) > 1
+    return False
 
 
 def _sockets(pid: int) -> Iterator[tuple[int, str]]:
