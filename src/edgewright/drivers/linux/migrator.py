@@ -31,7 +31,7 @@ from edgewright.drivers.linux.journal import Journal, Move, State
 from edgewright.drivers.linux.namespaces import FOLDER, NetworkError, inside
 from edgewright.drivers.linux.processes import PASSED_ON, Process
 from edgewright.drivers.linux.sockets import end_repair, has_sctp, listening, sockets
-from edgewright.drivers.linux.trees import end, instances, isolate, memory_bytes, send, tree
+from edgewright.drivers.linux.trees import end, half_restored, instances, isolate, memory_bytes, send, tree
 from edgewright.drivers.migration import Migration, Phase, Status, ignore
 
 MARK = "EDGEWRIGHT_MIGRATED"  # environment variable by which instances of a service are found
@@ -182,7 +182,8 @@ class CriuMigrator:
         address, move = self.edge.address(state.number), state.move
         assert move is not None
         self.edge.hold(address, state.node)  # first: a copy that is ended while it may send resets its connections
-        end([found for found in self._instances(state.name) if found != state.process], END_TIMEOUT_S)
+        half = half_restored(self.edge.namespace(move.target), self._journal.images(state.name))
+        end([one for one in (*half, *self._instances(state.name)) if one != state.process], END_TIMEOUT_S)
         self.edge.take(address, move.target)
         if not state.process.alive:
             self.edge.forget(address)

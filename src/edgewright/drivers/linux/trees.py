@@ -46,6 +46,20 @@ def instances(variable: str) -> list[Process]:
     return [process for process in found if process]
 
 
+def half_restored(namespace: str, folder: Path) -> list[Process]:
+    """First processes of trees that a restore from the folder, cut short, left in a network namespace: they look like
+    CRIU still, or have no memory yet that would say what they are.
+    """
+    network, mark, found = (FOLDER / namespace).stat(), str(folder).encode(), []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if not (os.path.samestat((entry / "ns/net").stat(), network) and _is_first(entry)):
+                continue
+            if mark in (entry / "cmdline").read_bytes() or not (entry / "environ").read_bytes():
+                found.append(Process.of(int(entry.name)))
+    return [process for process in found if process]
+
+
 def tree(pid: int) -> list[int]:
     """A process and its descendants, parents first; those that end meanwhile may lack."""
     found = [pid]
