@@ -29,6 +29,7 @@ NEEDED = (4, 2)
 SUITE = "forky"  # of Debian, in which CRIU is new enough
 FETCH = "python -m edgewright.drivers.linux.criu"
 FETCH_TIMEOUT_S, CHECK_TIMEOUT_S, WAIT_TIMEOUT_S = 300.0, 30.0, 30.0
+APT = Path("/etc/apt")
 INVENTORY = "inventory.img"
 BEFORE_FREEZE = "EDGEWRIGHT_BEFORE_FREEZE"  # environment variable: a shell command
 HOOK = f"""#!/bin/sh
@@ -268,20 +269,20 @@ def _fetch(work: Path) -> None:
         "APT::Sandbox::User": "root",  # the folders are ours, not those of `_apt`
     }
     apt = ["apt-get", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
-    _do([*apt, "update", "--error-on=any"])
-    _do([*apt, "install", "--no-install-recommends", "--download-only", "-y", "criu"])
+    _do("apt-get update", [*apt, "update", "--error-on=any"])
+    _do("apt-get install", [*apt, "install", "--no-install-recommends", "--download-only", "-y", "criu"])
     for package in sorted((work / "cache/archives").glob("*.deb")):
-        _do(["dpkg-deb", "-x", str(package), str(work / "root")])
+        _do(f"dpkg-deb -x {package.name}", ["dpkg-deb", "-x", str(package), str(work / "root")])
 
 
-def _do(command: list[str]) -> None:
+def _do(what: str, command: list[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        raise CriuMissing(f"{command[0]}: no end within {FETCH_TIMEOUT_S:g} s") from None
+        raise CriuMissing(f"{what}: no end within {FETCH_TIMEOUT_S:g} s") from None
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("E:")] or done.stderr.splitlines()
-        raise CriuMissing(f"{command[0]} {command[-1]}: {lines[0] if lines else f'exit status {done.returncode}'}")
+        raise CriuMissing(f"{what}: {lines[0] if lines else f'exit status {done.returncode}'}")
 
 
 def _sources() -> Iterator[str]:
@@ -290,14 +291,14 @@ def _sources() -> Iterator[str]:
     codename = release.get("VERSION_CODENAME", "")
     if release.get("ID") != "debian" or not codename:
         return
-    apt = Path("/etc/apt")
-    for file in sorted(apt.glob("sources.list.d/*.sources")):
+    for file in sorted(APT.glob("sources.list.d/*.sources")):
         for paragraph in re.split(r"\n\s*\n", file.read_text()):
             suites = re.search(r"^Suites:(.*)$", paragraph, re.MULTILINE)
-            if suites and codename in suites[1].split() and re.search(r"^Types:.*\bdeb\b", paragraph, re.MULTILINE):
+            types = re.search(r"^Types:(.*)$", paragraph, re.MULTILINE)
+            if suites and types and codename in suites[1].split() and "deb" in types[1].split():
                 kept = "\n".join(line for line in paragraph.splitlines() if not line.startswith("#"))
                 yield re.sub(r"^Suites:.*$", f"Suites: {SUITE}", kept, flags=re.MULTILINE)
-    for file in [apt / "sources.list", *sorted(apt.glob("sources.list.d/*.list"))]:
+    for file in [APT / "sources.list", *sorted(APT.glob("sources.list.d/*.list"))]:
         for line in file.read_text().splitlines() if file.exists() else []:
             entry = re.fullmatch(rf"\s*deb\s+(?:\[(.*)\]\s+)?(\S+)\s+{codename}\s+(.+?)\s*(?:#.*)?", line)
             if entry:
