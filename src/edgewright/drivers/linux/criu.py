@@ -110,6 +110,7 @@ class Running:
             self.child.wait()
             raise
         if code:
+            self.kill()  # where it was killed itself, children of its may wait for it for ever
             raise CriuError(f"criu {self.verb}: {_reason(self.log) or f'exit status {code}'}")
 
     def kill(self) -> None:
