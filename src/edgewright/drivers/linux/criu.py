@@ -13,6 +13,7 @@ import functools
 import os
 import platform
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -102,13 +103,14 @@ class Running:
     def wait(self, timeout_s: float) -> None:
         """Raises CriuError with the first error that it logged."""
         try:
-            code = self.child.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise CriuError(f"criu {self.verb}: no end within {timeout_s:g} s") from None
+            ended = _ends(self.child, timeout_s)
         except BaseException:  # Ctrl-C is for us, not for it
             self.child.wait()
             raise
+        if not ended:
+            self.kill()
+            raise CriuError(f"criu {self.verb}: no end within {timeout_s:g} s")
+        code = self.child.wait()
         if code:
             self.kill()  # where it was killed itself, children of its may wait for it for ever
             raise CriuError(f"criu {self.verb}: {_reason(self.log) or f'exit status {code}'}")
@@ -117,6 +119,19 @@ class Running:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.pid, signal.SIGKILL)
         self.child.wait()
+
+
+def _ends(child: subprocess.Popen[bytes], timeout_s: float) -> bool:
+    """Within that time. Seen at once: Popen.wait with a timeout looks every 50 ms only."""
+    if child.poll() is not None:
+        return True
+    descriptor = os.pidfd_open(child.pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+    finally:
+        os.close(descriptor)
 
 
 class WaitingRestore:
