@@ -47,9 +47,7 @@ class Site:
 
     def connect(self, address: str) -> socket.socket:
         namespace = self.network.edge.namespace(CLIENT)
-        made = inside(namespace, lambda: socket.create_connection((address, PORT), timeout=5.0))
-        made.settimeout(None)
-        return made
+        return inside(namespace, lambda: socket.create_connection((address, PORT), timeout=5.0))
 
     def watch(self, address: str) -> Watcher:
         return Watcher(lambda: self.connect(address))

@@ -72,7 +72,7 @@ class Watcher:
         self._end = threading.Event()
         self._answers = self._reconnects = self._lost = self._sent = 0
         self._max_gap_s, self._last_s = 0.0, 0.0
-        self._socket: socket.socket = connect()
+        self._socket = self._connected()
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._send, self._receive)]
         for thread in self._threads:
             thread.start()
@@ -109,6 +109,12 @@ class Watcher:
         if not self._end.is_set():
             self.stop()
 
+    def _connected(self) -> socket.socket:
+        made = self._connect()
+        made.settimeout(None)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
     def _send(self) -> None:
         due_s = time.monotonic()
         while not self._end.is_set():
@@ -129,7 +135,7 @@ class Watcher:
                 if self._end.is_set():
                     return
                 with contextlib.suppress(OSError):
-                    left, counter, fresh = b"", 0, self._connect()
+                    left, counter, fresh = b"", 0, self._connected()
                     self._socket.close()
                     self._socket = fresh
                     self._reconnects += 1
