@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 Phase = Literal["preflight", "pre_copy", "copy", "restore", "resume", "hand_over", "clean_up", "roll_back"]
 PHASES: dict[Phase, str] = {  # in order; a driver leaves out what its mechanism has not
     "preflight": "what would fail is looked for; the service runs",
-    "pre_copy": "memory is copied while the service runs",
+    "pre_copy": "the target is prepared, and memory copied where that is possible, while the service runs",
     "copy": "requests wait, the service is frozen, the rest of its state is copied",
     "restore": "the target builds the service from the copy, still frozen",
     "resume": "the service runs at the target; requests still wait",
