@@ -28,8 +28,9 @@ def test_every_probe_answers_with_a_reason_and_leaves_nothing() -> None:
 def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # where CRIU may have been fetched to
     for name, words in [
-        ("criu", "no program `criu` on PATH"),
+        ("criu", f"no program `criu` on PATH, none >= 4.2 in {tmp_path}"),
         ("qemu", "no program `qemu-system-"),
         ("prometheus", "no program `prometheus` on PATH"),
         ("chromium", "none of chromium,"),

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -21,6 +22,15 @@ TIMEOUT_S = 5.0
 SCHED_NORMAL, SCHED_DEADLINE = 0, 6
 SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274}  # syscall numbers
 CLONE_NEWNET = 0x40000000
+ECHO_PORT = 7
+ECHO = f"""
+import os, socket
+listening = socket.create_server((os.environ["EDGEWRIGHT_ADDRESS"], {ECHO_PORT}))
+while True:
+    connection = listening.accept()[0]
+    while data := connection.recv(1):
+        connection.send(data)
+"""
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -137,12 +147,40 @@ def _network_emulation() -> str:
 
 
 def _criu() -> str:
-    path = _program("criu")
-    check = subprocess.run([path, "check"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    if check.returncode:
-        lines = (check.stdout + check.stderr).strip().splitlines()
-        raise Missing(f"criu check: {lines[-1] if lines else f'exit status {check.returncode}'}")
-    return _version(path)
+    """`criu check` is no proof: it says nothing of sockets."""
+    from edgewright.drivers.host import HostError
+    from edgewright.drivers.linux.criu import CriuMissing, find
+    from edgewright.drivers.linux.edge import CLIENT, EdgeNetwork
+    from edgewright.drivers.linux.migrator import CriuMigrator
+    from edgewright.drivers.linux.namespaces import NetworkError, inside
+
+    try:
+        criu = find()
+    except CriuMissing as error:
+        raise Missing(str(error)) from None
+    _network_namespace()
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="edgewright-doctor-") as folder,
+            EdgeNetwork(("a", "b")) as network,
+            contextlib.closing(CriuMigrator(network.edge, Path(folder), criu)) as migrator,
+        ):
+            address = migrator.start("echo", [sys.executable, "-I", "-S", "-c", ECHO], "a", port=ECHO_PORT)
+            client = inside(
+                network.edge.namespace(CLIENT),
+                lambda: socket.create_connection((address, ECHO_PORT), timeout=TIMEOUT_S),
+            )
+            with client:
+                for moves in range(2):
+                    client.send(b"?")
+                    if client.recv(1) != b"?":
+                        raise Missing("the connection did not survive")
+                    if not moves and (done := migrator.migrate("echo", "b")).status != "done":
+                        raise Missing(done.reason)
+    except (HostError, NetworkError) as error:
+        raise Missing(str(error)) from None
+    version = ".".join(map(str, criu.version))
+    return f"{criu.command[-1]}, {version}: a TCP server and its connection moved, {done.frozen_s:.2f} s frozen"
 
 
 def _qemu() -> str:
@@ -219,7 +257,7 @@ PROBES: dict[str, tuple[str, Callable[[], str]]] = {
     "tracefs": ("Kernel tracing (tracefs instances)", _tracefs),
     "network-namespace": ("Network namespaces", _network_namespace),
     "network-emulation": ("Emulated backhaul (namespaces, ifb, htb)", _network_emulation),
-    "criu": ("Checkpoint of processes (CRIU)", _criu),
+    "criu": ("Live migration of processes (CRIU)", _criu),
     "qemu": ("Virtual machines (QEMU)", _qemu),
     "prometheus": ("Prometheus server", _prometheus),
     "kubernetes": ("Kubernetes configuration", _kubernetes),
