@@ -145,6 +145,6 @@ def test_a_short_training_learns_which_limits_are_cheap(tmp_path: Path, scenario
     fixed = measure(two, rollout(two, "hpa", 0))
     assert done["late_percent"] < 8
     assert done["reserved_cpu_s"] < 1.1 * fixed["reserved_cpu_s"]
-    again = train_curves(10_000, seed=5, episodes=8)
-    assert all(np.array_equal(trained.arrays[name], again.arrays[name]) for name in trained.arrays)
     assert trained.arrays["weight.0"].shape[0] == INPUTS
+    one, other = (train_curves(1_000, seed=5, episodes=8).arrays for _ in range(2))
+    assert all(np.array_equal(one[name], other[name]) for name in trained.arrays)

@@ -102,7 +102,7 @@ def test_training_exports_a_policy_that_runs(
     from edgewright.scaling.training import export_policy, train_policy
 
     kind = "slo" if reward == "slo" else "reference"
-    trained = train_policy(algorithm, steps=20_000, services=2, reward=kind, episodes=8, show_progress=False)  # type: ignore[arg-type]
+    trained = train_policy(algorithm, steps=2_000, services=2, reward=kind, episodes=8, show_progress=False)  # type: ignore[arg-type]
     path = export_policy(trained, tmp_path / "policy", kind)  # type: ignore[arg-type]
     two = scenario(60, 30, duration_s=20)
     assert rollout(two, str(path), 0).limit_cpu.shape == (20, 2)
