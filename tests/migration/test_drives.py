@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from edgewright.core.errors import InputError
-from edgewright.migration.drives import days_of, draw_drives, place, table_of
+from edgewright.migration.drives import days_of, draw_drives, table_of
 from edgewright.migration.loads import draw_days, read_csv
-from edgewright.migration.mobility import along, read_fcd
-from edgewright.migration.model import PaperRtt, Scenario, read_scenario
+from edgewright.migration.mobility import along, place, read_fcd
+from edgewright.migration.model import SHIPPED, PaperRtt, Scenario, read_scenario
 from edgewright.migration.rewards import load
-from edgewright.migration.twin import SHIPPED, MigrationParams, migration_twin
+from edgewright.migration.twin import MigrationParams, migration_twin
 
 HIGHWAY = SHIPPED / "highway.yaml"
 

@@ -14,11 +14,11 @@ from edgewright.cli import app
 from edgewright.core.errors import InputError
 from edgewright.migration.drives import days_of, draw_drives
 from edgewright.migration.evaluation import run_policy
-from edgewright.migration.model import Problem, read_scenario
+from edgewright.migration.model import SHIPPED, Problem, read_scenario
 from edgewright.migration.observation import Observation, features
 from edgewright.migration.policies import make_policy
 from edgewright.migration.training import PAPER_CONFIGS
-from edgewright.migration.twin import SHIPPED, migration_twin
+from edgewright.migration.twin import migration_twin
 
 HIGHWAY = read_scenario(SHIPPED / "highway.yaml")
 

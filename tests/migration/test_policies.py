@@ -13,10 +13,9 @@ from edgewright.cli import app
 from edgewright.core.errors import InputError
 from edgewright.migration.drives import days_of, draw_drives
 from edgewright.migration.evaluation import run_policy
-from edgewright.migration.model import Drive, Objective, Problem, check, read_scenario
+from edgewright.migration.model import SHIPPED, Drive, Objective, Problem, check, read_scenario
 from edgewright.migration.optimum import optimum
 from edgewright.migration.policies import POLICIES, make_policy
-from edgewright.migration.twin import SHIPPED
 
 HIGHWAY = read_scenario(SHIPPED / "highway.yaml")
 

@@ -22,7 +22,7 @@ def row(*values: float) -> np.ndarray:
     ],
 )
 def test_reward_of_a_value(values: np.ndarray, rewards: tuple[float, ...]) -> None:
-    assert part(np, values, 1.0, 20.0) == pytest.approx(rewards, abs=1e-6)
+    assert part(values, 1.0, 20.0) == pytest.approx(rewards, abs=1e-6)
 
 
 def test_load() -> None:
@@ -40,7 +40,7 @@ def test_a_step_of_the_paper() -> None:
     terms = Objective.paper().terms(1.0)
     rtt, loads = row(3, 5, 25), row(2, 4, 13)
     stays, comes = worth(np, rtt, loads, terms)
-    np.testing.assert_allclose(stays, part(np, rtt, 1.0, 20.0) + part(np, loads, 1.0, 12.0) - row(0, 0, 1.0))
+    np.testing.assert_allclose(stays, part(rtt, 1.0, 20.0) + part(loads, 1.0, 12.0) - row(0, 0, 1.0))
     np.testing.assert_allclose(comes, stays)  # a migration costs nothing
     assert breach(rtt, loads, terms).tolist() == [False, False, True]
 

@@ -13,6 +13,8 @@ from edgewright.core.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Services that follow their users.")
 
+ScenarioFile = Annotated[Path | None, typer.Option(help="Scenario file. Default: the highway of the package.")]
+
 
 @app.command("list")
 def list_policies(as_json: Json = False) -> None:
@@ -27,7 +29,7 @@ def simulate(
     policies: Annotated[
         str, typer.Option(help="Names or exported files, with commas; all: every one of the package.")
     ] = "all",
-    scenario: Annotated[Path | None, typer.Option(help="Scenario file. Default: the highway of the package.")] = None,
+    scenario: ScenarioFile = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the drive here, .png.")] = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -35,10 +37,9 @@ def simulate(
     """One drive under every policy, and what the best would have been."""
     from edgewright.migration.drives import days_of, draw_drives
     from edgewright.migration.evaluation import METHODS, OPTIMUM, run_policy
-    from edgewright.migration.model import Problem, read_scenario
+    from edgewright.migration.model import SHIPPED, Problem, read_scenario
     from edgewright.migration.optimum import optimum
     from edgewright.migration.policies import make_policy
-    from edgewright.migration.twin import SHIPPED
 
     if figure is not None:
         if figure.suffix != ".png":
@@ -72,7 +73,7 @@ def simulate(
 @app.command()
 def train(
     algorithm: Annotated[str, typer.Option(help="dqn-lstm, dqn or sarsa.")] = "dqn-lstm",
-    scenario: Annotated[Path | None, typer.Option(help="Scenario file. Default: the highway of the package.")] = None,
+    scenario: ScenarioFile = None,
     steps: Annotated[int, typer.Option(min=1, help="Of each seed.")] = 200_000,
     seeds: Annotated[int, typer.Option(min=1, help="Policies trained side by side; the best is exported.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
@@ -80,9 +81,8 @@ def train(
     checkpoint: Annotated[Path | None, typer.Option(help="Folder; a run found there is resumed.")] = None,
 ) -> None:
     """Train a policy with the paper's hyper-parameters (its Table II) on drives in the twin, and export it."""
-    from edgewright.migration.model import read_scenario
+    from edgewright.migration.model import SHIPPED, read_scenario
     from edgewright.migration.training import export_policy, train_policy
-    from edgewright.migration.twin import SHIPPED
 
     check_file(out, "--out")
     chosen = scenario or SHIPPED / "highway.yaml"
@@ -95,7 +95,7 @@ def train(
 @app.command()
 def evaluate(
     seeds: Annotated[int, typer.Option(min=1, help="Each is 100 drives over days of load of its own.")] = 10,
-    scenario: Annotated[Path | None, typer.Option(help="Scenario file. Default: the highway of the package.")] = None,
+    scenario: ScenarioFile = None,
     out: Annotated[Path, typer.Option(help="Folder of the results; a stopped run goes on there.")] = Path(
         "results/migration-evaluation"
     ),
@@ -103,18 +103,15 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Every policy beside the clairvoyant optimum: reward, breaches of the SLA, migrations, with 95 % intervals."""
-    from importlib.resources import files
-
     import yaml
 
     from edgewright.cli.study import run_and_show
+    from edgewright.migration.model import SHIPPED
 
-    folder = Path(str(files("edgewright.migration"))) / "scenarios"
     writable(out, "--out")
-    study = yaml.safe_load((folder / "evaluation.yaml").read_text(encoding="utf-8"))
-    chosen = scenario or folder / study["scenarios"][0]
+    study = yaml.safe_load((SHIPPED / "evaluation.yaml").read_text(encoding="utf-8"))
+    chosen = scenario or SHIPPED / study["scenarios"][0]
     study |= {"seeds": seeds, "quick": seeds < 10, "scenarios": [str(chosen.resolve())]}
-    out.mkdir(parents=True, exist_ok=True)
     file = out / "evaluation.yaml"
     file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
     if run_and_show(file, out, jobs, as_json).failures:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgewright.core.contracts import Array, FloatArray
 from edgewright.migration.loads import DAY, MOST, draw_days, read_csv
-from edgewright.migration.mobility import along, distances
+from edgewright.migration.mobility import along, distances, place
 from edgewright.migration.model import DistanceRtt, Drive, PaperRtt, Scenario, TableRtt
 from edgewright.migration.rewards import load
 
@@ -54,11 +54,6 @@ def observed(
     rtt = round_trips(xp, distance_m, speed_kmh, scenario) + scenario.rtt.noise_ms * noise[..., 0]
     shares = xp.clip(shares + scenario.load.noise * noise[..., 1:], 0.0, MOST)
     return xp.maximum(rtt, scenario.objective.rtt_min_ms), load(shares[..., 0], shares[..., 1])
-
-
-def place(xp: Any, driven_m: Array, length_m: float) -> Array:
-    """How far along the road one is after so many metres, there and back."""
-    return length_m - xp.abs(length_m - xp.mod(driven_m, 2 * length_m))
 
 
 def draw_drives(scenario: Scenario, days: FloatArray, count: int, *, seed: int) -> Iterator[Drive]:

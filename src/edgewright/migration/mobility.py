@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
-from edgewright.core.contracts import FloatArray
+from edgewright.core.contracts import Array, FloatArray
 from edgewright.core.errors import InputError
+
+
+def place(xp: Any, driven_m: Array, length_m: float) -> Array:
+    """How far along the road one is after so many metres, there and back."""
+    return length_m - xp.abs(length_m - xp.mod(driven_m, 2 * length_m))
 
 
 def along(road_m: Sequence[tuple[float, float]], driven_m: FloatArray) -> FloatArray:
     """The places float[..., 2], m, after so many metres from the road's first corner; past its end, on the way back."""
     corners = np.array(road_m, dtype=np.float64)
     at_m = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))])
-    folded = at_m[-1] - np.abs(at_m[-1] - np.mod(driven_m, 2 * at_m[-1]))
-    return np.stack([np.interp(folded, at_m, corners[:, axis]) for axis in (0, 1)], -1)
+    here_m = place(np, driven_m, at_m[-1])
+    return np.stack([np.interp(here_m, at_m, corners[:, axis]) for axis in (0, 1)], -1)
 
 
 def distances(places_m: FloatArray, nodes_m: FloatArray) -> FloatArray:

@@ -7,6 +7,8 @@ DRL-based Service Migration for MEC Cloud-Native 5G and beyond Networks. Shapes:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,8 +18,9 @@ from pydantic import Field, model_validator
 from edgewright.core.contracts import BoolArray, FloatArray, IntArray, Violation
 from edgewright.core.documents import Document, Name, Part, read, unique
 from edgewright.core.errors import InputError
-from edgewright.migration.rewards import Terms, worth
+from edgewright.migration.rewards import Terms, breach, worth
 
+SHIPPED = Path(str(files("edgewright.migration"))) / "scenarios"
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Point = Annotated[tuple[float, float], Field(strict=False)]
@@ -232,6 +235,21 @@ class Problem:
     def first(self) -> int:
         return self.drive.nearest if self.start is None else self.start
 
+    @property
+    def terms(self) -> Terms:
+        return self.objective.terms(self.step_s)
+
+    @cached_property
+    def rewards(self) -> tuple[FloatArray, FloatArray]:
+        """What a step is worth on each node for a service that stayed, and for one that came: float[T - 1, N] each"""
+        return worth(np, self.drive.rtt_ms[1:], self.drive.load[1:], self.terms)
+
+    @cached_property
+    def breaches(self) -> BoolArray:
+        """Where a service on that node misses its SLA, bool[T - 1, N]"""
+        found: BoolArray = breach(self.drive.rtt_ms[1:], self.drive.load[1:], self.terms)
+        return found
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -252,13 +270,6 @@ class Solution:
         return int(self.breached.sum())
 
 
-def rewards_of(problem: Problem) -> tuple[FloatArray, FloatArray]:
-    """-> what a step is worth on each node for a service that stayed, and for one that came: float[T - 1, N] each"""
-    terms = problem.objective.terms(problem.step_s)
-    stays, comes = worth(np, problem.drive.rtt_ms[1:], problem.drive.load[1:], terms)
-    return stays, comes
-
-
 def check(problem: Problem, solution: Solution) -> list[Violation]:
     """What is wrong with a solution, by a walk of its own."""
     found: list[Violation] = []
@@ -267,7 +278,7 @@ def check(problem: Problem, solution: Solution) -> list[Violation]:
     if solution.nodes.shape != (steps - 1,):
         return [Violation("nodes", float(solution.nodes.size), f"{steps - 1} nodes")]
     value, migrations, breached = 0.0, 0, []
-    stays, comes = rewards_of(problem)
+    stays, comes = problem.rewards
     for step, target in enumerate(solution.nodes.tolist()):
         if not 0 <= target < count:
             return [Violation(f"nodes.{step}", float(target), f"0 .. {count - 1}")]

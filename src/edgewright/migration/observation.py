@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from edgewright.core.contracts import Array
+from edgewright.migration.model import Scenario
 
 MOST = 2.0  # of a value in parts of its maximum: what is beyond is as bad
 
@@ -13,6 +14,17 @@ class Observation(NamedTuple):
     node: Array  # [] where the service is
     rtt_ms: Array  # [N]
     load: Array  # [N]
+
+
+def trained_for(scenario: Scenario) -> dict[str, float]:
+    """What a policy that learned from these features depends on: it stands in its card."""
+    objective = scenario.objective
+    return {
+        "nodes": len(scenario.nodes),
+        "rtt_max_ms": objective.rtt_max_ms,
+        "load_max": objective.load_max,
+        "step_s": scenario.step_s,
+    }
 
 
 def features(xp: Any, seen: Observation, rtt_max_ms: Any, load_max: Any) -> Array:

@@ -12,15 +12,14 @@ import numpy as np
 
 from edgewright.core.compiled import compiled
 from edgewright.core.contracts import FloatArray, IntArray
-from edgewright.migration.model import Problem, Solution, rewards_of
+from edgewright.migration.model import Problem, Solution
 
 _kernel = compiled(__file__)
 
 
 def optimum(problem: Problem) -> Solution:
     """Ties go to staying, then to the lowest node."""
-    stays, comes = rewards_of(problem)
-    nodes, value = best_nodes(stays, comes, problem.first)
+    nodes, value = best_nodes(*problem.rewards, problem.first)
     return solution_of(problem, nodes, bound=value)
 
 
@@ -50,11 +49,9 @@ def best_nodes(stays: FloatArray, comes: FloatArray, start: int) -> tuple[IntArr
 
 def solution_of(problem: Problem, nodes: IntArray, bound: float | None = None) -> Solution:
     """What these nodes are worth; `bound` says that they are the best."""
-    drive, objective = problem.drive, problem.objective
-    stays, comes = rewards_of(problem)
     moved = nodes != np.concatenate([[problem.first], nodes[:-1]])
     at = np.arange(nodes.size), nodes
+    stays, comes = problem.rewards
     value = float(np.where(moved, comes[at], stays[at]).sum())
-    breached = (drive.rtt_ms[1:][at] > objective.rtt_max_ms) | (drive.load[1:][at] > objective.load_max)
     status: Literal["optimal", "feasible"] = "feasible" if bound is None else "optimal"
-    return Solution(status, nodes, value, bound, int(moved.sum()), breached)
+    return Solution(status, nodes, value, bound, int(moved.sum()), problem.breaches[at])

@@ -30,7 +30,7 @@ def load(cpu: Array, memory: Array) -> Array:
     return 1 / ((1 - cpu) * (1 - memory))
 
 
-def part(xp: Any, values: Array, lowest: Any, highest: Any) -> Array:
+def part(values: Array, lowest: Any, highest: Any) -> Array:
     """Eqs. 4 and 5: the reward of each node for its value among those of all nodes, [..., N]"""
     least, most = values.min(-1, keepdims=True), values.max(-1, keepdims=True)
     return lowest / values - values / highest + least / values - values / most
@@ -53,7 +53,7 @@ def worth(xp: Any, rtt_ms: Array, loads: Array, terms: Terms) -> tuple[Array, Ar
     A migration has its charge, and while the service was down it earned nothing and cost what breaches of both limits
     cost, or as little as it earns there if that is even less: it is never better to come than to have been there.
     """
-    earned = part(xp, rtt_ms, terms.rtt_min_ms, terms.rtt_max_ms) + part(xp, loads, terms.load_min, terms.load_max)
+    earned = part(rtt_ms, terms.rtt_min_ms, terms.rtt_max_ms) + part(loads, terms.load_min, terms.load_max)
     missed = penalty(xp, rtt_ms, terms.rtt_max_ms, terms.cost) + penalty(xp, loads, terms.load_max, terms.cost)
     earned, down = earned - missed, terms.downtime_s / terms.step_s
     breached = xp.where(breach(rtt_ms, loads, terms), terms.breach_penalty, 0.0)

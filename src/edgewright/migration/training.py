@@ -8,6 +8,7 @@ from pathlib import Path
 from edgewright.core.errors import InputError
 from edgewright.learning import DqnConfig, Evaluation, Progress, SarsaConfig, Training, train
 from edgewright.migration.model import Scenario
+from edgewright.migration.observation import trained_for
 from edgewright.migration.twin import migration_twin
 
 STEPS = 200_000
@@ -63,12 +64,4 @@ def train_policy(
 
 def export_policy(training: Training, path: Path, scenario: Scenario) -> Path:
     """Write weights (.npz) and card (.json) of the best seed; what it was trained for stands in the card."""
-    objective = scenario.objective
-    notes = {
-        "scenario": scenario.name,
-        "nodes": len(scenario.nodes),
-        "rtt_max_ms": objective.rtt_max_ms,
-        "load_max": objective.load_max,
-        "step_s": scenario.step_s,
-    }
-    return training.export(path, scenario=notes)
+    return training.export(path, scenario={"scenario": scenario.name, **trained_for(scenario)})

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +19,13 @@ import numpy as np
 
 from edgewright.core.contracts import Array, Discrete, TwinSpec
 from edgewright.core.errors import InputError
-from edgewright.migration.drives import METRE, days_of, observed, place, table_of
-from edgewright.migration.model import Scenario, read_scenario
+from edgewright.migration.drives import METRE, days_of, observed, table_of
+from edgewright.migration.mobility import place
+from edgewright.migration.model import SHIPPED, Scenario, read_scenario
 from edgewright.migration.observation import Observation, features
 from edgewright.migration.rewards import breach, worth
 
 NOISE = 1 << 16  # numbers in the bank; an episode starts anywhere in it
-SHIPPED = Path(str(files("edgewright.migration"))) / "scenarios"
 
 
 class MigrationParams(NamedTuple):

@@ -11,7 +11,7 @@ from edgewright.core.contracts import BoolArray
 from edgewright.core.errors import InputError
 from edgewright.learning.inference import load_network
 from edgewright.migration.model import Scenario
-from edgewright.migration.observation import Observation, features
+from edgewright.migration.observation import Observation, features, trained_for
 
 
 class Learned:
@@ -20,15 +20,9 @@ class Learned:
     def __init__(self, scenario: Scenario, path: Path) -> None:
         self.network = load_network(path)
         card, objective = self.network.card, scenario.objective
-        wanted = {
-            "nodes": len(scenario.nodes),
-            "rtt_max_ms": objective.rtt_max_ms,
-            "load_max": objective.load_max,
-            "step_s": scenario.step_s,
-        }
         if card.twin != "migration":
             raise InputError("twin", card.twin, "a policy trained on the migration twin", source=str(path))
-        for name, value in wanted.items():
+        for name, value in trained_for(scenario).items():
             if card.scenario.get(name) != value:
                 raise InputError(name, value, f"{card.scenario.get(name)}, as the policy was trained", source=str(path))
         self._limits = objective.rtt_max_ms, objective.load_max
