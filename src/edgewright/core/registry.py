@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from edgewright.core.errors import InputError
@@ -22,14 +23,23 @@ def find(registry: Mapping[str, str], name: str, field: str) -> Any:
     return load(registry[name])
 
 
-def call(factory: Any, name: str, *given: Any, **parameters: Any) -> Any:
-    """`factory(*given, **parameters)`, the method of that name; InputError for a parameter that it does not take or
-    allow.
+def make_policy(registry: Mapping[str, str], learned: str, name: str, scenario: Any, **parameters: float) -> Any:
+    """The policy of that name, made by its factory from the scenario and the parameters; or by `learned` from the
+    scenario and a path, where `name` is an exported `.npz` file.
+
+    Raises InputError for an unknown name and a parameter that the factory does not take or allow.
     """
     from pydantic import ConfigDict, ValidationError, validate_call
 
     from edgewright.core.documents import input_error
 
+    given: tuple[Any, ...] = (scenario,)
+    if name in registry:
+        factory = load(registry[name])
+    elif name.endswith(".npz") and Path(name).exists():
+        factory, given = load(learned), (scenario, Path(name))
+    else:
+        raise InputError("policy", name, f"one of {sorted(registry)}, or the path of an exported .npz file")
     try:
         return validate_call(config=ConfigDict(strict=True, allow_inf_nan=False))(factory)(*given, **parameters)
     except ValidationError as error:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from edgewright.core import registry
 from edgewright.core.contracts import Policy
-from edgewright.core.errors import InputError
-from edgewright.core.registry import call, find, load
 from edgewright.migration.model import Scenario
 from edgewright.migration.observation import Observation
 
@@ -27,10 +24,6 @@ def make_policy(name: str, scenario: Scenario, **parameters: float) -> Policy[Ob
     Raises InputError for an unknown name, a parameter that its factory does not take or allow, or a file that does not
     fit the scenario, with the reason.
     """
-    if name.endswith(".npz"):
-        factory, given = load("edgewright.migration.policies.learned:Learned"), (scenario, Path(name))
-        if parameters:
-            raise InputError("parameters", sorted(parameters), "none for a learned policy")
-        return factory(*given)  # type: ignore[no-any-return]
-    policy: Policy[Observation, int] = call(find(POLICIES, name, "policy"), name, scenario, **parameters)
+    learned = "edgewright.migration.policies.learned:from_file"
+    policy: Policy[Observation, int] = registry.make_policy(POLICIES, learned, name, scenario, **parameters)
     return policy

@@ -35,3 +35,7 @@ class Learned:
         waits = float(values[0, 0])
         told = f"worth {values[0, action]:.1f} by what it has learned, to wait {waits:.1f}"
         return node, memory, (told,)
+
+
+def from_file(scenario: Scenario, path: Path) -> Learned:
+    return Learned(scenario, path)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
+from edgewright.core import registry
 from edgewright.core.contracts import Policy
-from edgewright.core.errors import InputError
-from edgewright.core.registry import call, load
 from edgewright.scaling.model import Action, Scenario
 from edgewright.scaling.observation import Observation
 
@@ -30,12 +26,6 @@ def make_policy(name: str, scenario: Scenario, **parameters: float) -> Policy[Ob
     Raises InputError for an unknown name, a parameter that its factory does not take or allow, or a file that does not
     fit the scenario, with the reason.
     """
-    given: tuple[Any, ...] = (scenario,)
-    if name in POLICIES:
-        factory = load(POLICIES[name])
-    elif name.endswith(".npz") and Path(name).exists():
-        factory, given = load("edgewright.scaling.policies.learned:from_file"), (scenario, Path(name))
-    else:
-        raise InputError("policy", name, f"one of {sorted(POLICIES)}, or the path of an exported .npz file")
-    policy: Policy[Observation, Action] = call(factory, name, *given, **parameters)
+    learned = "edgewright.scaling.policies.learned:from_file"
+    policy: Policy[Observation, Action] = registry.make_policy(POLICIES, learned, name, scenario, **parameters)
     return policy
