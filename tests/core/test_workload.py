@@ -59,7 +59,7 @@ def test_trace(tmp_path: Path) -> None:
     trace = {"kind": "trace", "file": "t.csv", "scale": 2.0}
     assert shape(trace, 3, folder=tmp_path).tolist() == [6, 10, 6]
     (tmp_path / "t.csv").write_text("second,rate_hz\n0,3\n1,-5\n")
-    with pytest.raises(InputError, match="line 3"):
+    with pytest.raises(InputError, match="row 3"):
         shape(trace, 3, folder=tmp_path)
     with pytest.raises(InputError, match="column"):
         shape({**trace, "column": "x"}, 3, folder=tmp_path)

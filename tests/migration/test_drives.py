@@ -106,6 +106,16 @@ def test_a_trace_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_csv(file, ["a", "b"]), [[[0.1, 0.2], [0.3, 0.4]], [[0.5, 0.6], [0.7, 0.99]]])
 
 
+@pytest.mark.parametrize("content", [None, b"cpu_a,mem_a\n\xe9,0\n", b"cpu_a,mem_a\n" + b"3" * 200_000])
+def test_a_trace_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "load.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"load\.csv.*readable"):
+        read_csv(tmp_path / "load.csv", ["a"])
+    with pytest.raises(InputError, match=r"load\.csv.*floating-car"):
+        read_fcd(tmp_path / "load.csv")
+
+
 FCD = """<fcd-export>
 <timestep time="0.00"><vehicle id="car" x="0" y="1"/></timestep>
 <timestep time="1.00"><vehicle id="car" x="10" y="1"/><person id="p" x="5" y="5"/></timestep>
@@ -128,7 +138,7 @@ def test_a_sumo_trace_is_read(tmp_path: Path) -> None:
         (FCD.format(x="far", more=""), "timestep 2, vehicle car, x"),
         (FCD.format(x=20, more='<timestep time="2.00"/>'), "timestep 2"),
         (FCD.format(x=20, more='<timestep time="9"><vehicle id="car" x="0" y="1"/></timestep>'), "timestep 2, car"),
-        ("<fcd-export>", "XML"),
+        ("<fcd-export>", "file"),
         ("<fcd-export/>", "timestep"),
     ],
 )

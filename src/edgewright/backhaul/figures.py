@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgewright.backhaul.simulation import Moment
-from edgewright.core.files import replacing
 from edgewright.studies.contract import Cell
+from edgewright.studies.figures import save
 from edgewright.studies.statistics import interval, mean
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
@@ -44,9 +44,7 @@ def over_time(runs: Mapping[str, list[Moment]], path: Path) -> Path:
         panel.grid(alpha=0.25)
         panel.margins(x=0)
         panel.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as new:
-        figure.savefig(new, dpi=150, metadata={"Software": None})
-    return path
+    return save(figure, path)
 
 
 def over_configurations(cells: Sequence[Cell], folder: Path) -> list[Path]:
@@ -82,9 +80,7 @@ def over_configurations(cells: Sequence[Cell], folder: Path) -> list[Path]:
             panel.set_xlabel(AXES[x])
         handles = {label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels())}  # noqa: B905
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
-        written.append(folder / f"{metric}.png")
-        with replacing(written[-1]) as new:
-            figure.savefig(new, dpi=130, metadata={"Software": None})
+        written.append(save(figure, folder / f"{metric}.png", dpi=130))
     return written
 
 
@@ -110,9 +106,7 @@ def _training(cells: Sequence[Cell], path: Path) -> Path:
         if panel.containers:  # methods may vary in one of the two alone
             panel.set_xscale("log")
     figure.legend(loc="outside lower center", ncols=5, frameon=False, title=AXES["active"] + "; dashed: the search")
-    with replacing(path) as new:
-        figure.savefig(new, dpi=130, metadata={"Software": None})
-    return path
+    return save(figure, path, dpi=130)
 
 
 def _lines(panel: Any, cells: Sequence[Cell], x: str, metric: str) -> None:

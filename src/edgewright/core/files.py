@@ -24,7 +24,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """A file to write beside `path` that becomes it at the end, once it is on the disk; nothing stays on an error."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
     os.close(handle)
@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield Path(name)
         with open(name, "rb") as written:
             os.fsync(written.fileno())
-        os.chmod(name, 0o644)
+        os.chmod(name, mode)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -5,7 +5,6 @@ The same profile drives the twin, the load generator and a replay, so that all o
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from edgewright.core.documents import Part
-from edgewright.core.errors import InputError
+from edgewright.core.tables import number, read_rows
 
 MAX_RATE_HZ = 10_000.0
 Rate = Annotated[float, Field(ge=0, le=MAX_RATE_HZ)]
@@ -135,27 +134,11 @@ def _shape(profile: Profile, t: NDArray[np.float64], folder: Path | None) -> NDA
 
 def _trace(profile: Trace, t: NDArray[np.float64], folder: Path | None) -> NDArray[np.float64]:
     path = (folder or Path()) / profile.file
-    try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            if profile.column not in (reader.fieldnames or []):
-                raise InputError("column", profile.column, f"one of {reader.fieldnames}", source=str(path))
-            values = [_number(row[profile.column], path, line) for line, row in enumerate(reader, start=2)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("file", str(error), "a readable CSV file in UTF-8", source=str(path)) from error
-    if not values:
-        raise InputError("file", "no rows", "at least one row", source=str(path))
+    rows = read_rows(path, [profile.column])
+    values = [
+        number(row[profile.column], where, "a finite rate >= 0", path, lambda rate: rate >= 0) for where, row in rows
+    ]
     return np.take(np.array(values) * profile.scale, t.astype(int), mode="wrap")
-
-
-def _number(text: str | None, path: Path, line: int) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value < 0:
-        raise InputError(f"line {line}", text, "a finite rate >= 0", source=str(path))
-    return value
 
 
 def _burst_factor(bursts: Bursts, seconds: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgewright.core.files import replacing
 from edgewright.migration.model import Problem, Solution
-from edgewright.studies.figures import COLOURS
+from edgewright.studies.figures import COLOURS, save
 
 
 def over_drive(problem: Problem, names: tuple[str, ...], found: Mapping[str, Solution], path: Path) -> Path:
@@ -48,6 +47,4 @@ def over_drive(problem: Problem, names: tuple[str, ...], found: Mapping[str, Sol
     for panel in (rtt, load, serves):
         panel.margins(x=0)
         panel.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as new:
-        figure.savefig(new, dpi=150, metadata={"Software": None})
-    return path
+    return save(figure, path)

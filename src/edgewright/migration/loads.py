@@ -5,7 +5,7 @@ Shapes: S steps of a day, N nodes; the last axis is CPU, memory.
 
 from __future__ import annotations
 
-import csv
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from edgewright.core.contracts import FloatArray
 from edgewright.core.errors import InputError
+from edgewright.core.tables import number, read_rows
 
 MOST = 0.99  # of a share in use: the load (eq. 2) of a full node has no bound
 DAY = 2048  # steps of a drawn day
@@ -26,45 +27,23 @@ def read_csv(path: str | Path, names: Sequence[str]) -> FloatArray:
     columns = [f"{kind}_{name}" for name in names for kind in ("cpu", "mem")]
     rows: list[list[float]] = []
     times: list[float] = []
-    with open(path, newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        header = table.fieldnames or []
-        for column in columns:
-            if column not in header:
-                raise InputError(column, list(header), f"a column of this name; wanted are {columns}", source=str(path))
-        for number, row in enumerate(table, 2):
-            rows.append([_share(path, number, column, row[column]) for column in columns])
-            if "t_s" in header:
-                times.append(_number(path, number, "t_s", row["t_s"]))
-                _regular(path, number, times)
+    for where, row in read_rows(path, columns):
+        share = functools.partial(number, allowed="a share, 0 .. 1", source=path, good=lambda value: 0 <= value <= 1)
+        rows.append([min(share(row[column], f"{where}, {column}"), MOST) for column in columns])
+        if "t_s" in row:
+            times.append(number(row["t_s"], f"{where}, t_s", "a finite number", path))
+            _regular(path, where, times)
     if len(rows) < 2:
         raise InputError("rows", len(rows), "at least two", source=str(path))
     return np.array(rows).reshape(len(rows), len(names), 2)
 
 
-def _number(path: str | Path, row: int, column: str, text: str | None) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise InputError(f"row {row}, {column}", text, "a finite number", source=str(path))
-    return float(value)
-
-
-def _share(path: str | Path, row: int, column: str, text: str | None) -> float:
-    value = _number(path, row, column, text)
-    if not 0 <= value <= 1:
-        raise InputError(f"row {row}, {column}", value, "a share, 0 .. 1", source=str(path))
-    return min(value, MOST)
-
-
-def _regular(path: str | Path, row: int, times: list[float]) -> None:
+def _regular(path: str | Path, where: str, times: list[float]) -> None:
     if len(times) < 2:
         return
     step, first = times[-1] - times[-2], times[1] - times[0]
     if step <= 0 or abs(step - first) > 1e-3 * abs(first):
-        raise InputError(f"row {row}, t_s", times[-1], f"{times[-2] + first:g}: a trace without gaps", source=str(path))
+        raise InputError(f"{where}, t_s", times[-1], f"{times[-2] + first:g}: a trace without gaps", source=str(path))
 
 
 def draw_days(count: int, nodes: int, *, seed: int, steps: int = DAY) -> FloatArray:

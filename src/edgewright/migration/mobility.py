@@ -11,6 +11,9 @@ import numpy as np
 
 from edgewright.core.contracts import Array, FloatArray
 from edgewright.core.errors import InputError
+from edgewright.core.tables import number
+
+FINITE = "a finite number"
 
 
 def place(xp: Any, driven_m: Array, length_m: float) -> Array:
@@ -44,30 +47,20 @@ def read_fcd(path: str | Path, step_s: float = 1.0) -> dict[str, tuple[float, Fl
         for _, element in ElementTree.iterparse(path, events=("end",)):  # noqa: S314 - a file of the user; expat bounds entities
             if element.tag != "timestep":
                 continue
-            time_s = _number(path, "timestep", element.get("time"))
+            time_s = number(element.get("time"), "timestep", FINITE, path)
             if time_s <= last:
                 raise InputError(f"timestep {time_s:g}", time_s, f"times that rise, above {last:g}", source=str(path))
             last = time_s
             for one in element:
                 name, where = str(one.get("id")), f"timestep {time_s:g}, {one.tag} {one.get('id')}"
-                x, y = (_number(path, f"{where}, {axis}", one.get(axis)) for axis in ("x", "y"))
+                x, y = (number(one.get(axis), f"{where}, {axis}", FINITE, path) for axis in ("x", "y"))
                 seen.setdefault(name, []).append((time_s, x, y))
             element.clear()
-    except ElementTree.ParseError as error:
-        raise InputError("XML", str(error), "a floating-car-data file of SUMO", source=str(path)) from None
+    except (OSError, ElementTree.ParseError) as error:
+        raise InputError("file", str(error), "a floating-car-data file of SUMO", source=str(path)) from None
     if not seen:
         raise InputError("timestep", "no vehicle", "at least one vehicle or person", source=str(path))
     return {name: _every(path, name, np.array(rows), step_s) for name, rows in seen.items() if len(rows) > 1}
-
-
-def _number(path: str | Path, field: str, text: str | None) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise InputError(field, text, "a finite number", source=str(path))
-    return float(value)
 
 
 def _every(path: str | Path, name: str, rows: FloatArray, step_s: float) -> tuple[float, FloatArray]:

@@ -11,16 +11,11 @@ import numpy as np
 
 from edgewright.scaling.curves import at_other_price
 from edgewright.studies.contract import Cell
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+from edgewright.studies.figures import COLOURS, MARKERS, save
 
 
 def over_time(cells: Sequence[Cell], folder: Path) -> list[Path]:
     """Per scenario: response and utilisation of every method (means over seeds), and limits of the first seed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     written = []
     scenarios = list(dict.fromkeys(cell.scenario for cell in cells))
     for scenario in scenarios:
@@ -36,17 +31,15 @@ def over_time(cells: Sequence[Cell], folder: Path) -> list[Path]:
 
 def prices(cells: Sequence[Cell], folder: Path) -> list[Path]:
     """Late requests over reserved CPU: the cost curves at all their prices as a line, other policies as points."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
     methods = [name for name in dict.fromkeys(cell.method for cell in cells) if name != "fixed"]
     if not any(map(at_other_price, methods)):
         return []
     scenarios = list(dict.fromkeys(cell.scenario for cell in cells))
-    figure, axes = plt.subplots(1, len(scenarios), figsize=(3.2 * len(scenarios), 3.8), layout="constrained")
+    figure = Figure(figsize=(3.2 * len(scenarios), 3.8), layout="constrained")
+    axes = figure.subplots(1, len(scenarios))
     for axis, scenario in zip(np.atleast_1d(axes), scenarios, strict=True):
 
         def means(method: str, scenario: str = scenario) -> tuple[float, float]:
@@ -67,13 +60,14 @@ def prices(cells: Sequence[Cell], folder: Path) -> list[Path]:
     figure.legend(
         *np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False
     )
-    return [_save(figure, folder / "prices.png")]
+    return [save(figure, folder / "prices.png", dpi=110)]
 
 
 def _response_and_utilization(by_method: Mapping[str, list[Mapping[str, Any]]], scenario: str, folder: Path) -> Path:
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 6.5), sharex=True, layout="constrained")
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True)
     for colour, (method, runs) in zip(_colours(), by_method.items(), strict=False):
         window_s = float(runs[0]["window_s"][0])
         response = np.nanmean([run["response_mean_ms"] for run in runs], axis=0)
@@ -88,14 +82,15 @@ def _response_and_utilization(by_method: Mapping[str, list[Mapping[str, Any]]], 
     top.legend(ncols=4, fontsize=8, frameon=False)
     for axis in (top, bottom):
         axis.grid(alpha=0.25)
-    return _save(figure, folder / f"time-{scenario}.png")
+    return save(figure, folder / f"time-{scenario}.png", dpi=110)
 
 
 def _limits(by_method: Mapping[str, list[Mapping[str, Any]]], scenario: str, folder: Path) -> Path:
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     rows = len(by_method)
-    figure, axes = plt.subplots(rows, 1, figsize=(9, 1.4 * rows + 0.8), sharex=True, sharey=True, layout="constrained")
+    figure = Figure(figsize=(9, 1.4 * rows + 0.8), layout="constrained")
+    axes = figure.subplots(rows, 1, sharex=True, sharey=True)
     for axis, (method, runs) in zip(np.atleast_1d(axes), by_method.items(), strict=True):
         first = runs[0]
         for colour, service in zip(_colours(), range(first["limit_cpu"].shape[1]), strict=False):
@@ -105,16 +100,8 @@ def _limits(by_method: Mapping[str, list[Mapping[str, Any]]], scenario: str, fol
         axis.grid(alpha=0.25)
     np.atleast_1d(axes)[0].set_title(f"{scenario}: limits (steps) and usage (pale) by service, cores, first seed")
     np.atleast_1d(axes)[-1].set_xlabel("time (s)")
-    return _save(figure, folder / f"limits-{scenario}.png")
+    return save(figure, folder / f"limits-{scenario}.png", dpi=110)
 
 
 def _colours() -> list[str]:
     return list(COLOURS) * 4
-
-
-def _save(figure: Any, path: Path) -> Path:
-    import matplotlib.pyplot as plt
-
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-    return path

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.core.files import replacing
 from edgewright.studies.contract import Metric
 from edgewright.studies.tables import Entry, Values, label
 
@@ -37,7 +38,7 @@ def by_method(found: Sequence[Entry], values: Values, metric: Metric, path: Path
         panel.set_yticks(range(len(methods)), methods)
         panel.set_ylim(len(methods) - 0.5, -0.5)
         panel.set_xlabel(f"{label(metric)}\n{metric.better} is better")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def trade_off(found: Sequence[Entry], x: Metric, y: Metric, path: Path) -> Path:
@@ -53,7 +54,7 @@ def trade_off(found: Sequence[Entry], x: Metric, y: Metric, path: Path) -> Path:
         panel.set_ylabel(f"{label(y)}\n{y.better} is better")
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _point(
@@ -101,6 +102,8 @@ def _panels(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Any]]
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=150, metadata={"Software": None})  # the same bytes for the same data
+def save(figure: Figure, path: Path, dpi: int = 150) -> Path:
+    """As PNG, whole or not at all; the same bytes for the same data."""
+    with replacing(path) as new:
+        figure.savefig(new, dpi=dpi, metadata={"Software": None})
     return path

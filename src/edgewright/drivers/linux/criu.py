@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewright.core.files import cache_folder, locked
+from edgewright.core.files import cache_folder, locked, replacing
 
 NEEDED = (4, 2)
 SUITE = "forky"  # of Debian, in which CRIU is new enough
@@ -249,10 +249,8 @@ def _hook() -> Path:
     file = cache_folder() / "criu-hook.sh"
     if not (file.exists() and file.read_text() == HOOK):
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(f".{os.getpid()}")
-        fresh.write_text(HOOK)
-        fresh.chmod(0o755)
-        fresh.rename(file)
+        with replacing(file, 0o755) as fresh:
+            fresh.write_text(HOOK)
     return file
 
 

@@ -29,15 +29,15 @@ from edgewright.drivers.linux.criu import Criu, CriuError, Running, WaitingResto
 from edgewright.drivers.linux.edge import FABRIC, Edge
 from edgewright.drivers.linux.journal import Journal, Move, State
 from edgewright.drivers.linux.namespaces import FOLDER, NetworkError, inside
-from edgewright.drivers.linux.processes import PASSED_ON, Process
-from edgewright.drivers.linux.sockets import end_repair, has_sctp, listening, sockets
-from edgewright.drivers.linux.trees import end, half_restored, instances, isolate, memory_bytes, send, tree
+from edgewright.drivers.linux.preflight import obstacles
+from edgewright.drivers.linux.processes import Process, passed_on
+from edgewright.drivers.linux.sockets import end_repair
+from edgewright.drivers.linux.trees import end, half_restored, instances, isolate, send, tree
 from edgewright.drivers.migration import Migration, Phase, Status, ignore
 
 MARK = "EDGEWRIGHT_MIGRATED"  # environment variable by which instances of a service are found
 ADDRESS = "EDGEWRIGHT_ADDRESS"  # environment variable that tells a service its address
 CRIU_TIMEOUT_S, END_TIMEOUT_S = 60.0, 10.0
-SPARE_BYTES = 16 << 20
 # Connections that are being set up are dropped: the client's kernel tries again by itself.
 TCP = ("--tcp-established", "--skip-in-flight", "--network-lock", "skip")
 COMMON = ("--leave-stopped", "--file-locks", "--manage-cgroups=ignore")
@@ -90,9 +90,8 @@ class CriuMigrator:
             program = tuple(word.replace("{address}", address) for word in command)
             try:
                 self.edge.give(address, node)
-                kept = {word: os.environ[word] for word in PASSED_ON if word in os.environ}
                 marks = {MARK: self._mark(name), ADDRESS: address}
-                process = isolate(self.edge.namespace(node), program, kept | dict(environment or {}) | marks)
+                process = isolate(self.edge.namespace(node), program, passed_on() | dict(environment or {}) | marks)
                 state = State(name, number, program, node, process)
                 self._journal.write(state)
                 self.edge.send(address, node)
@@ -138,22 +137,7 @@ class CriuMigrator:
             return [f"its process, pid {state.process.pid}, has ended"]
         if target == state.node:
             return [f"it is at {target} already"]
-        found = []
-        network_is_there = (FOLDER / self.edge.namespace(target)).exists()
-        if not network_is_there:
-            found.append(f"the network namespace of {target} is gone")
-        needed = sum(map(memory_bytes, tree(state.process.pid))) + SPARE_BYTES
-        volume = os.statvfs(self._journal.folder)
-        if volume.f_bavail * volume.f_frsize < needed:
-            free = volume.f_bavail * volume.f_frsize
-            found.append(f"its image needs {needed / 1e6:.0f} MB, {self._journal.folder} has {free / 1e6:.0f} MB left")
-        if (available := _available_bytes()) < 2 * needed:  # the image and the copy
-            found.append(f"needs {2 * needed / 1e6:.0f} MB of memory meanwhile, {available / 1e6:.0f} MB are available")
-        if network_is_there:
-            found += [f"port {port} is taken at {target}" for port in self._taken(state, target)]
-        if has_sctp(state.process.pid):
-            found.append("SCTP sockets in its network: CRIU cannot dump them")
-        return found
+        return obstacles(state, self.edge, target, self._journal.folder)
 
     def migrate(self, service: str, target: str, on_phase: Callable[[Phase], None] = ignore) -> Migration:
         self._journal.read(service)
@@ -283,18 +267,6 @@ class CriuMigrator:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"port {port} not open after {timeout_s:g} s: {error}") from None
             time.sleep(0.02)
-
-    def _taken(self, state: State, target: str) -> list[int]:
-        """TCP ports that the service listens on and somebody else does at the target."""
-        address, everywhere = self.edge.address(state.number), "0.0.0.0"  # noqa: S104
-        own = [inode for pid in tree(state.process.pid) for inode in sockets(pid).values()]
-        ours = {one for one, inode in listening(f"/proc/{state.process.pid}/net/tcp") if inode in own}
-        there = inside(self.edge.namespace(target), lambda: listening("/proc/thread-self/net/tcp"))
-        theirs = {one for one, _ in there if one[0] in (address, everywhere)}
-        wild = {port for _, port in theirs} if any(one[0] == everywhere for one in ours) else set()
-        return sorted(
-            port for host, port in ours if (everywhere, port) in theirs or (host, port) in theirs or port in wild
-        )
 
     def _check(self, target: str) -> None:
         if target not in self.edge.nodes:
@@ -444,8 +416,3 @@ class _Migration:
     def _leave(self) -> None:
         if self._phase:
             self._phases_s[self._phase] = time.monotonic() - self._phase_began_s
-
-
-def _available_bytes() -> int:
-    found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    return int(found[1]) * 1024 if found else 0

@@ -54,6 +54,11 @@ class Process:
         return True
 
 
+def passed_on() -> dict[str, str]:
+    """What a service gets of our environment."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
 def launch(
     command: Sequence[str],
     *,
@@ -66,14 +71,13 @@ def launch(
 
     Raises OSError or RuntimeError with the reason where it does not come to run the program.
     """
-    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     _shorten(log)
     receive, report = os.pipe()
     try:
         with log.open("ab") as output:
             child = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(LAUNCH), str(report), *map(str, join), "--", *command],
-                env=kept | dict(environment),
+                env=passed_on() | dict(environment),
                 cwd=working_directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edgewright.drivers.linux.namespaces import FOLDER
@@ -38,26 +38,22 @@ def isolate(namespace: str, program: Sequence[str], environment: Mapping[str, st
 
 def instances(variable: str) -> list[Process]:
     """First processes of all trees started with this in their environment, `NAME=value`."""
-    wanted, found = variable.encode(), []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if wanted in (entry / "environ").read_bytes().split(b"\0") and _is_first(entry):
-                found.append(Process.of(int(entry.name)))
-    return [process for process in found if process]
+    wanted = variable.encode()
+    return _first_processes(lambda entry: wanted in (entry / "environ").read_bytes().split(b"\0"))
 
 
 def half_restored(namespace: str, folder: Path) -> list[Process]:
     """First processes of trees that a restore from the folder, cut short, left in a network namespace: they look like
     CRIU still, or have no memory yet that would say what they are.
     """
-    network, mark, found = (FOLDER / namespace).stat(), str(folder).encode(), []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if not (os.path.samestat((entry / "ns/net").stat(), network) and _is_first(entry)):
-                continue
-            if mark in (entry / "cmdline").read_bytes() or not (entry / "environ").read_bytes():
-                found.append(Process.of(int(entry.name)))
-    return [process for process in found if process]
+    network, mark = (FOLDER / namespace).stat(), str(folder).encode()
+
+    def cut_short(entry: Path) -> bool:
+        return os.path.samestat((entry / "ns/net").stat(), network) and (
+            mark in (entry / "cmdline").read_bytes() or not (entry / "environ").read_bytes()
+        )
+
+    return _first_processes(cut_short)
 
 
 def tree(pid: int) -> list[int]:
@@ -94,6 +90,16 @@ def memory_bytes(pid: int) -> int:
         status = Path(f"/proc/{pid}/status").read_text()
         return sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", status, re.MULTILINE)) * 1024
     return 0
+
+
+def _first_processes(wanted: Callable[[Path], bool]) -> list[Process]:
+    """Of PID namespaces other than ours, by their folders in /proc; those that end meanwhile may lack."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted(entry) and _is_first(entry):
+                found.append(Process.of(int(entry.name)))
+    return [process for process in found if process]
 
 
 def _is_first(entry: Path) -> bool:

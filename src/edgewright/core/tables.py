@@ -1,0 +1,45 @@
+"""CSV files of the user, read so that what is wrong is named."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+
+from edgewright.core.errors import InputError
+
+
+def read_rows(path: str | Path, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Rows of a CSV file with a header line -> where each is, as "row 7", and what it has by column.
+
+    Raises InputError naming the file, for one that cannot be read, that lacks a column, or has no row.
+    """
+    empty = True
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file, restval="")
+            header = table.fieldnames or []
+            for column in columns:
+                if column not in header:
+                    raise InputError(column, list(header), "a column of this name", source=str(path))
+            for row in table:
+                empty = False
+                yield f"row {table.line_num}", row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError("file", str(error), "a readable CSV file in UTF-8", source=str(path)) from error
+    if empty:
+        raise InputError("file", "no rows", "at least one row", source=str(path))
+
+
+def number(
+    text: str | None, where: str, allowed: str, source: str | Path, good: Callable[[float], bool] = lambda _: True
+) -> float:
+    """What a text says. Raises InputError, with what is allowed in words, for anything that is not a `good` number."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and good(value)):
+        raise InputError(where, text, allowed, source=str(source))
+    return value
