@@ -138,6 +138,22 @@ def test_scenarios_are_drawn_as_asked(network: Network) -> None:
     assert np.isinf(capacity[small][:, -2]).all()  # a link that the smaller network lacks never breaks
 
 
+def test_one_compilation_serves_all_networks_of_a_size_and_mixes_none_up(caplog: pytest.LogCaptureFixture) -> None:
+    def weights(network: Network, objective: Objective) -> Any:
+        trained = train_policy([network], steps=2_048, task="reference", objective=objective, show_progress=False)
+        return trained.last
+
+    networks = [generate(Recipe(nodes=8, paths=1), seed=seed) for seed in (0, 1)]
+    first = weights(networks[0], Objective())
+    with jax.log_compiles():
+        second, third = (weights(networks[1], aim) for aim in (Objective(), Objective("jain")))
+    assert not [record for record in caplog.records if "advance" in record.getMessage()]
+    jax.clear_caches()
+    assert jax.tree.all(jax.tree.map(np.array_equal, second, weights(networks[1], Objective())))
+    for other in (first, third):
+        assert not jax.tree.all(jax.tree.map(np.array_equal, second, other))
+
+
 @pytest.mark.parametrize("features", ["reference", "paths"])
 def test_twin_and_solver_see_the_same(network: Network, features: Features) -> None:
     twin = backhaul_twin([network], features=features)
@@ -147,9 +163,7 @@ def test_twin_and_solver_see_the_same(network: Network, features: Features) -> N
         problem = Problem(network, np.array(matrix.demand_mbps), broken=frozenset({3}))
         demand = problem.demand_mbps.astype(np.float32)
         choice = np.random.default_rng(matrix.id).integers(np.diff(network.arrays.flow_start)) * (demand > 0)
-        params = BackhaulParams(
-            *jax.tree.map(jnp.asarray, (options, demand, np.array([1.0, 0.0], np.float32), options.capacity_mbps))
-        )
+        params = BackhaulParams(*jax.tree.map(jnp.asarray, (options, demand, np.array([1.0, 0.0], np.float32))))
         state, theirs = reset(jax.random.key(0), params)
         for flow in problem.active:
             action = jnp.array([choice[flow] * choice.size + flow])

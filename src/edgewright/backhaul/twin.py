@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, get_args
 
 import jax
@@ -43,7 +44,6 @@ class BackhaulParams(NamedTuple):
     options: Options
     demand_mbps: Array  # [F]
     weights: Array  # [2] of efficiency and of Jain's index in the objective
-    intact_mbps: Array  # [L + 1] capacities without what is broken
 
 
 class BackhaulState(NamedTuple):
@@ -71,44 +71,39 @@ class Load:
             raise InputError("broken", self.broken, ">= 0")
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("networks", "options", "weights", "active", "demand_mbps", "broken"),
+    meta_fields=("spec", "features", "reward"),
+)
 @dataclass(frozen=True)
 class BackhaulTwin:
-    """One agent; see the module."""
+    """One agent; see the module. A pytree: one compilation serves all networks, objectives and loads of a size."""
 
     spec: TwinSpec
-    networks: tuple[int, ...]  # a checksum of each: a checkpoint of others is not resumed
+    networks: Array  # uint32[N] a checksum of each: a checkpoint of others is not resumed
     options: Options  # [N, ...]
-    objective: Objective
+    weights: Array  # [2] as in BackhaulParams
+    active: float  # these three as in Load
+    demand_mbps: tuple[int, int]
+    broken: int
     features: Features
     reward: Task
-    load: Load
 
     def sample(self, key: Array) -> BackhaulParams:
         which, rest = jax.random.split(key)
+        active, demand, count, order = jax.random.split(rest, 4)
         network = jax.random.randint(which, (), 0, len(self.networks))
-        return self._traffic(rest, jax.tree.map(lambda x: jnp.asarray(x)[network], self.options))
-
-    def resample(self, key: Array, params: BackhaulParams) -> BackhaulParams:
-        """Of one network alone: its arrays, and the objective, come from `params`."""
-        if len(self.networks) > 1:
-            return self.sample(key)
-        whole = params.options._replace(capacity_mbps=params.intact_mbps)
-        return self._traffic(jax.random.split(key)[1], whole)._replace(weights=params.weights)
-
-    def _traffic(self, key: Array, options: Options) -> BackhaulParams:
-        active, demand, count, order = jax.random.split(key, 4)
-        intact = options.capacity_mbps
-        flows = options.exists.any(1)
-        low, high = self.load.demand_mbps
+        options = jax.tree.map(lambda x: jnp.asarray(x)[network], self.options)
+        flows, intact = options.exists.any(1), options.capacity_mbps
+        low, high = self.demand_mbps
         asked = jax.random.randint(demand, flows.shape, low, high + 1).astype(jnp.float32)
-        on = flows & jax.random.bernoulli(active, self.load.active, flows.shape)
-        if self.load.broken:
-            # Padding is infinite, and never broken.
-            lottery = jnp.where(jnp.isfinite(intact), jax.random.uniform(order, intact.shape), 2.0)
-            broken = lottery.argsort().argsort() < jax.random.randint(count, (), 0, self.load.broken + 1)
-            options = options._replace(capacity_mbps=jnp.where(broken, 0.0, options.capacity_mbps))
-        weights = jnp.asarray(self.objective.weights, jnp.float32)
-        return BackhaulParams(options, jnp.where(on, asked, 0.0), weights, intact)
+        on = flows & jax.random.bernoulli(active, self.active, flows.shape)
+        # Padding is infinite, and never broken.
+        lottery = jnp.where(jnp.isfinite(intact), jax.random.uniform(order, intact.shape), 2.0)
+        broken = lottery.argsort().argsort() < jax.random.randint(count, (), 0, self.broken + 1)
+        options = options._replace(capacity_mbps=jnp.where(broken, 0.0, intact))
+        return BackhaulParams(options, jnp.where(on, asked, 0.0), jnp.asarray(self.weights))
 
     def reset(self, key: Array, params: BackhaulParams) -> tuple[BackhaulState, Array]:
         now, measured = self._allocate(jnp.zeros(params.demand_mbps.shape, jnp.int32), jnp.float32(-1.0), params)
@@ -253,8 +248,9 @@ def backhaul_twin(
         horizon=horizon,
     )
     stacked = Options(*map(np.stack, zip(*(options_of(network, size) for network in networks), strict=True)))
-    sums = tuple(zlib.crc32(network.model_dump_json(exclude={"matrices"}).encode()) for network in networks)
-    return BackhaulTwin(spec, sums, stacked, objective, features, reward, load)
+    sums = np.array([zlib.crc32(one.model_dump_json(exclude={"matrices"}).encode()) for one in networks], np.uint32)
+    weights = np.asarray(objective.weights, dtype=np.float32)
+    return BackhaulTwin(spec, sums, stacked, weights, load.active, load.demand_mbps, load.broken, features, reward)
 
 
 def _rounded(count: int, to: int) -> int:

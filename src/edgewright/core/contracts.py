@@ -64,9 +64,8 @@ class TwinSpec:
 class Twin(Protocol):
     """A model of one decision problem, pure and seeded. Never resets by itself.
 
-    It may have `resample(key, params)`, the scenario after one with these params, with the same distribution as
-    `sample(key)`. What it takes from `params` is not a constant of the compiled program, which then serves every such
-    twin of the same size.
+    It may be a pytree (`jax.tree_util.register_dataclass`): its arrays are then arguments of the compiled program, not
+    constants in it, and one program serves every such twin of the same size.
     """
 
     @property

@@ -5,12 +5,14 @@ Shapes: E environments, A agents, W window, O observation size, n actions (1 for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from edgewright.core.contracts import Twin
+from edgewright.learning.parts import Parts
 
 Array = Any
 
@@ -53,15 +55,9 @@ def begin_on(twin: Twin, keys: Array, params: Any, window: int) -> Episodes:
     return Episodes(state, params, jnp.pad(observation, padding), mask, jnp.zeros(len(keys)))
 
 
-def _begin(twin: Twin, keys: Array, window: int, before: Any = None) -> Episodes:
-    """`before`: the params of the episodes that ended."""
+def _begin(twin: Twin, keys: Array, window: int) -> Episodes:
     sample_keys, reset_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    resample = getattr(twin, "resample", None)
-    if before is None or resample is None:
-        params = jax.vmap(twin.sample)(sample_keys)
-    else:
-        params = jax.vmap(resample)(sample_keys, before)
-    return begin_on(twin, reset_keys, params, window)
+    return begin_on(twin, reset_keys, jax.vmap(twin.sample)(sample_keys), window)
 
 
 def slide(window: Array, observation: Array) -> Array:
@@ -88,10 +84,12 @@ def renew(twin: Twin, key: Array, episodes: Episodes, ended: Array, window: int)
     become a select that draws at every step, hence the batching rule.
     """
 
+    parts, arrays = Parts.of(twin)  # which the function below must not close over where they are traced
+
     @jax.custom_batching.custom_vmap
-    def renewed(keys: Array, ended: Array, episodes: Episodes) -> Episodes:
+    def renewed(arrays: Sequence[Array], keys: Array, ended: Array, episodes: Episodes) -> Episodes:
         def draw() -> Episodes:
-            fresh = _begin(twin, keys, window, episodes.params)
+            fresh = _begin(parts.with_arrays(arrays), keys, window)
             kept: Episodes = jax.tree.map(lambda new, old: _where(ended, new, old), fresh, episodes)
             return kept
 
@@ -99,16 +97,16 @@ def renew(twin: Twin, key: Array, episodes: Episodes, ended: Array, window: int)
         return chosen
 
     @renewed.def_vmap
-    def _(size: int, batched: Any, keys: Array, ended: Array, episodes: Episodes) -> Any:
+    def _(size: int, batched: Any, arrays: Sequence[Array], *of_seeds: Any) -> Any:
         def merge(x: Array, is_batched: bool) -> Array:
             x = x if is_batched else jnp.broadcast_to(x[None], (size, *x.shape))
             return x.reshape(-1, *x.shape[2:])
 
-        merged = jax.tree.map(merge, (keys, ended, episodes), tuple(batched))
-        out = jax.tree.map(lambda x: x.reshape(size, -1, *x.shape[1:]), renewed(*merged))
+        merged = jax.tree.map(merge, of_seeds, tuple(batched[1:]))
+        out = jax.tree.map(lambda x: x.reshape(size, -1, *x.shape[1:]), renewed(arrays, *merged))
         return out, jax.tree.map(lambda _: True, out)
 
-    result: Episodes = renewed(jax.random.split(key, ended.shape[0]), ended, episodes)
+    result: Episodes = renewed(arrays, jax.random.split(key, ended.shape[0]), ended, episodes)
     return result
 
 

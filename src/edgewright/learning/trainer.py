@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from edgewright.learning import checkpoints
 from edgewright.learning.config import Config
 from edgewright.learning.episodes import begin, move
 from edgewright.learning.learner import Learner, learner
+from edgewright.learning.parts import Parts
 from edgewright.learning.progress import Progress, progress_bar
 from edgewright.learning.training import Curve, Training
 
@@ -82,14 +83,15 @@ def train(
         if value < 1:
             raise InputError(field, value, "a whole number >= 1")
     checkpoints.use_compilation_cache()
-    program = _program(twin, config, evaluate)
-    per_round = program.learner.steps_per_round
+    program, arrays = _program(twin, config, evaluate)
+    one = learner(twin, config)
+    per_round = one.steps_per_round
     rounds = -(-steps // per_round)
     chunk = max(1, round(chunk_steps / per_round))
 
     began = time.perf_counter()
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), _TRAINING) for seed in seeds])
-    with _Lanes(program, keys, together=vectorise_seeds) as lanes:
+    with _Lanes(program, arrays, keys, together=vectorise_seeds) as lanes:
         curve = Curve.empty(len(seeds))
         identity = checkpoints.identity(twin, config, seeds, evaluate, chunk_steps)
         folder = Path(checkpoint) if checkpoint is not None else None
@@ -125,7 +127,7 @@ def train(
     return Training(
         spec=twin.spec,
         config=config,
-        network=program.learner.network,
+        network=one.network,
         seeds=seeds,
         steps=done * per_round,
         curve=curve,
@@ -145,13 +147,13 @@ class _Lanes:
     A larger vmap sums in another order.
     """
 
-    def __init__(self, program: _Program, keys: Array, *, together: bool | None) -> None:
+    def __init__(self, program: _Program, arrays: Sequence[Array], keys: Array, *, together: bool | None) -> None:
         together = jax.default_backend() != "cpu" if together is None else together
-        self.program = program
+        self.program, self.arrays = program, arrays
         self.keys = [keys] if together else [keys[i : i + 1] for i in range(len(keys))]
         self.pool = ThreadPoolExecutor(min(len(self.keys), os.cpu_count() or 1))
-        self.states = self._each(program.begin, self.keys)
-        self.best = self._each(program.policies, self.states)
+        self.states = self._each(lambda keys: program.begin(arrays, keys), self.keys)
+        self.best = self._policies()
 
     def __enter__(self) -> _Lanes:
         return self
@@ -161,12 +163,12 @@ class _Lanes:
 
     def advance(self, first: int, until: int) -> None:
         self.states = self._each(
-            lambda states, keys: self.program.advance(states, keys, first, until), self.states, self.keys
+            lambda states, keys: self.program.advance(self.arrays, states, keys, first, until), self.states, self.keys
         )
 
     def evaluate(self) -> Array:
         """float32[S], mean return over episodes and agents"""
-        return np.concatenate(self._each(self.program.judge, self._each(self.program.policies, self.states)))
+        return np.concatenate(self._each(lambda policy: self.program.judge(self.arrays, policy), self._policies()))
 
     def statistics(self) -> Any:
         """What was summed since the last call, [S]."""
@@ -179,12 +181,15 @@ class _Lanes:
     def keep(self, better: Array) -> None:
         """Keep the policies of the seeds for which it holds, bool[S]."""
         parts = np.split(better, np.cumsum([len(keys) for keys in self.keys])[:-1])
-        new = self._each(self.program.policies, self.states)
+        new = self._policies()
         self.best = self._each(self.program.keep, parts, new, self.best)
 
     def policies(self) -> tuple[Any, Any]:
         """The last and the best, numpy, [S, ...]."""
-        return _stack(self._each(self.program.policies, self.states)), _stack(self.best)
+        return _stack(self._policies()), _stack(self.best)
+
+    def _policies(self) -> list[Any]:
+        return self._each(lambda states: self.program.policies(self.arrays, states), self.states)
 
     def stacked(self) -> Any:
         return [list(self.states), list(self.best)]
@@ -208,35 +213,45 @@ _COMPILER = {"xla_cpu_multi_thread_eigen": False}
 
 
 class _Program:
-    """The compiled pieces of one twin, configuration and evaluation; the number of seeds is a shape."""
+    """The compiled pieces for twins, configuration and evaluation; the number of seeds is a shape."""
 
-    def __init__(self, twin: Twin, config: Config, evaluate: Evaluation | None) -> None:
-        one = self.learner = learner(twin, config)
+    def __init__(self, twins: Parts, config: Config, evaluate: Evaluation | None) -> None:
+        """`twins`: to train on, and to judge on."""
 
-        def advance(states: Any, keys: Array, first: Array, until: Array) -> Any:
+        def of(arrays: Sequence[Array]) -> Learner:
+            return learner(twins.with_arrays(arrays)[0], config)
+
+        # Keys of begin and of rounds differ: rounds fold in 0, 1, ..., begin the highest.
+        def begin(arrays: Sequence[Array], keys: Array) -> Any:
+            return jax.vmap(lambda key: of(arrays).begin(jax.random.fold_in(key, 2**32 - 1)))(keys)
+
+        def advance(arrays: Sequence[Array], states: Any, keys: Array, first: Array, until: Array) -> Any:
             def round_of_all(index: Array, states: Any) -> Any:
                 now = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
-                return jax.vmap(one.round, (0, 0, None))(states, now, index)
+                return jax.vmap(of(arrays).round, (0, 0, None))(states, now, index)
 
             return jax.lax.fori_loop(first, until, round_of_all, states)
 
-        # Keys of begin and of rounds differ: rounds fold in 0, 1, ..., begin the highest.
+        def policies(arrays: Sequence[Array], states: Any) -> Any:
+            # Copies: the states they come from are donated to the next chunk.
+            return jax.tree.map(jnp.copy, jax.vmap(of(arrays).policy)(states))
+
+        def keep(better: Array, new: Any, old: Any) -> Any:
+            return jax.tree.map(lambda a, b: jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)
+
         jit = functools.partial(jax.jit, compiler_options=_COMPILER)
         # It runs once: compiling it well would cost more than it saves.
-        once = {**_COMPILER, "xla_backend_optimization_level": 0}
-        first = jax.vmap(lambda key: one.begin(jax.random.fold_in(key, 2**32 - 1)))
-        self.begin = jax.jit(first, compiler_options=once)
-        self.advance = jit(advance, donate_argnums=0)
-        # Copies: the states they come from are donated to the next chunk.
-        self.policies = jit(lambda states: jax.tree.map(jnp.copy, jax.vmap(one.policy)(states)))
-        self.keep = jit(
-            lambda better, new, old: jax.tree.map(
-                lambda a, b: jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old
-            )
-        )
+        self.begin = jax.jit(begin, compiler_options={**_COMPILER, "xla_backend_optimization_level": 0})
+        self.advance = jit(advance, donate_argnums=1)
+        self.policies = jit(policies)
+        self.keep = jit(keep)
         if evaluate is not None:
-            judge = functools.partial(_returns, evaluate.twin or twin, one, evaluate)
-            self.judge = jit(jax.vmap(lambda policy: judge(policy).mean()))
+
+            def judge(arrays: Sequence[Array], policies: Any) -> Array:
+                judged = twins.with_arrays(arrays)[1]
+                return jax.vmap(lambda policy: _returns(judged, of(arrays), evaluate, policy).mean())(policies)
+
+            self.judge = jit(judge)
 
 
 def _returns(twin: Twin, learner: Learner, evaluate: Evaluation, policy: Any) -> Array:
@@ -259,12 +274,16 @@ def _returns(twin: Twin, learner: Learner, evaluate: Evaluation, policy: Any) ->
 _cached_program = functools.lru_cache(maxsize=16)(_Program)
 
 
-def _program(twin: Twin, config: Config, evaluate: Evaluation | None) -> _Program:
+def _program(twin: Twin, config: Config, evaluate: Evaluation | None) -> tuple[_Program, list[Array]]:
+    """And the arrays to give to it."""
+    twins, arrays = Parts.of((twin, (evaluate and evaluate.twin) or twin))
+    arrays = [jnp.asarray(array) for array in arrays]
+    settings = (config, evaluate and replace(evaluate, twin=None))
     try:
-        hash((twin, evaluate))
-    except TypeError:  # a twin that holds arrays: compiled anew for every run
-        return _Program(twin, config, evaluate)
-    return _cached_program(cast(Hashable, twin), config, evaluate)
+        hash(twins)
+    except TypeError:  # compiled anew for every run
+        return _Program(twins, *settings), arrays
+    return _cached_program(twins, *settings), arrays
 
 
 def _stop_reason(stop: Stop, curve: Curve) -> str | None:

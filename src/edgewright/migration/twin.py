@@ -48,6 +48,11 @@ class MigrationState(NamedTuple):
     step: Array  # []
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("distance_m", "days", "bank"),
+    meta_fields=("spec", "scenario", "random_start", "ends_on_breach"),
+)
 @dataclass(frozen=True)
 class MigrationTwin:
     """One agent; see the module."""
