@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from edgewright.core.errors import InputError
-from edgewright.demo.counter import PORT, Watcher
+from edgewright.demo.counter import PORT
 from edgewright.drivers.host import HostError
 from edgewright.drivers.linux.criu import CriuMissing, obtain
 from edgewright.drivers.linux.edge import CLIENT, EdgeNetwork
@@ -27,6 +27,7 @@ from edgewright.drivers.linux.migrator import MARK, CriuMigrator
 from edgewright.drivers.linux.namespaces import inside
 from edgewright.drivers.linux.processes import Process
 from edgewright.drivers.migration import Phase
+from edgewright.drivers.watcher import Watcher
 
 pytestmark = pytest.mark.real
 NODES = ("a", "b", "c")

@@ -39,7 +39,12 @@ class _Told(TyperGroup):
 
 def _host_failed(error: Exception) -> bool:
     """Looked up among the modules that are there: `--help`, which ends by an exception too, must import none."""
-    kinds = (("edgewright.drivers.host", "HostError"), ("edgewright.drivers.linux.cgroups", "Unavailable"))
+    kinds = (
+        ("edgewright.drivers.host", "HostError"),
+        ("edgewright.drivers.linux.cgroups", "Unavailable"),
+        ("edgewright.drivers.linux.namespaces", "NetworkError"),
+        ("edgewright.drivers.linux.criu", "CriuError"),
+    )
     return any(name in sys.modules and isinstance(error, getattr(sys.modules[name], kind)) for name, kind in kinds)
 
 

@@ -71,6 +71,32 @@ def simulate(
 
 
 @app.command()
+def live(
+    policy: Annotated[str, typer.Option(help="A name, or an exported file.")] = "prospects",
+    scenario: ScenarioFile = None,
+    pace: Annotated[float, typer.Option(min=0.1, help="How many times as fast as the scenario says.")] = 1.0,
+    memory_mb: Annotated[int, typer.Option(min=1, help="Memory that the service has in use.")] = 20,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder of trace, migrations and figure.")] = Path("results/migration-live"),
+    as_json: Json = False,
+) -> None:
+    """A car drives along in real time, and a TCP service with a client's connections really follows it on this host."""
+    from edgewright.migration.drives import days_of, draw_drives
+    from edgewright.migration.live_report import follow
+    from edgewright.migration.model import SHIPPED, read_scenario
+
+    writable(out, "--out")
+    chosen = scenario or SHIPPED / "highway.yaml"
+    read = read_scenario(chosen)
+    drive = next(draw_drives(read, days_of(read, chosen.parent, count=1, seed=seed), 1, seed=seed))
+    told = follow(read, drive, policy, pace, memory_mb, out, say=lambda text: typer.echo(text, err=as_json))
+    if as_json:
+        typer.echo(json.dumps(told, indent=1))
+    if told["connections_lost"] or told["answers_lost"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def train(
     algorithm: Annotated[str, typer.Option(help="dqn-lstm, dqn or sarsa.")] = "dqn-lstm",
     scenario: ScenarioFile = None,

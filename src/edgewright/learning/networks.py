@@ -16,6 +16,8 @@ from edgewright.learning.card import Network
 Array = Any
 Parameters = Any
 
+UNROLLED = 8  # steps of a recurrence at most: on a CPU a loop costs more than what is in it
+
 
 def initialise(network: Network, key: Array, *, output_gain: float = 1.0) -> Parameters:
     """Uniform weights of variance gain^2 / fan-in (gain sqrt 2, `output_gain` at the end), zero biases, float32."""
@@ -78,7 +80,7 @@ def _lstm(units: int, parameters: Parameters, steps: Array) -> Array:
         return (hidden, cell), hidden
 
     zeros = jnp.zeros((*steps.shape[:-2], units))
-    _, hidden = jax.lax.scan(advance, (zeros, zeros), inputs)
+    _, hidden = jax.lax.scan(advance, (zeros, zeros), inputs, unroll=min(len(inputs), UNROLLED))
     return jnp.moveaxis(hidden, 0, -2)
 
 

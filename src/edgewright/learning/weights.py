@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,18 @@ def read_weights(path: Path) -> dict[str, Any]:
             return dict(file)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError("weights", str(error), "the .npz file beside the card", source=str(path)) from error
+
+
+def read_layers(path: Path, widths: Sequence[int]) -> tuple[tuple[Any, Any], ...]:
+    """A perceptron's, weight.i float32[in, out] and bias.i float32[out]. Raises InputError where they are others."""
+    arrays = read_weights(path.with_suffix(".npz"))
+
+    def take(name: str, shape: tuple[int, ...]) -> Any:
+        found = arrays.get(name)
+        if found is None or found.shape != shape or not np.isfinite(found).all():
+            given = "nothing" if found is None else f"shape {found.shape}"
+            raise InputError(name, given, f"finite numbers of shape {shape}", source=str(path))
+        return np.ascontiguousarray(found, np.float32)
+
+    pairs = enumerate(itertools.pairwise(widths))
+    return tuple((take(f"weight.{i}", pair), take(f"bias.{i}", pair[1:])) for i, pair in pairs)

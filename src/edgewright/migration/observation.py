@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from edgewright.core.contracts import Array
+from edgewright.core.errors import InputError
 from edgewright.migration.model import Scenario
 
 MOST = 2.0  # of a value in parts of its maximum: what is beyond is as bad
@@ -25,6 +27,13 @@ def trained_for(scenario: Scenario) -> dict[str, float]:
         "load_max": objective.load_max,
         "step_s": scenario.step_s,
     }
+
+
+def require_trained_for(scenario: Scenario, card: Mapping[str, Any], source: str) -> None:
+    """Raises InputError naming what differs."""
+    for name, value in trained_for(scenario).items():
+        if card.get(name) != value:
+            raise InputError(name, value, f"{card.get(name)}, as the policy was trained", source=source)
 
 
 def features(xp: Any, seen: Observation, rtt_max_ms: Any, load_max: Any) -> Array:

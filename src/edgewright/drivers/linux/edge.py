@@ -55,6 +55,10 @@ class Edge:
         """Of a service."""
         return str(SERVICES + number)
 
+    def own_address(self, node: str) -> str:
+        """Of a node itself, which no service takes along."""
+        return str(WIRES + 2 * self._number(node))
+
     def give(self, address: str, node: str) -> None:
         """To a node's loopback. It may have it already."""
         batch("ip", [f"addr replace {address}/32 dev lo"], self.namespace(node))

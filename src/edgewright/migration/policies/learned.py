@@ -11,7 +11,10 @@ from edgewright.core.contracts import BoolArray
 from edgewright.core.errors import InputError
 from edgewright.learning.inference import load_network
 from edgewright.migration.model import Scenario
-from edgewright.migration.observation import Observation, features, trained_for
+from edgewright.migration.observation import Observation, features, require_trained_for
+from edgewright.migration.policies.prospects import Prospects
+
+PROSPECTS_FORMAT = "edgewright.prospects/"
 
 
 class Learned:
@@ -22,9 +25,7 @@ class Learned:
         card, objective = self.network.card, scenario.objective
         if card.twin != "migration":
             raise InputError("twin", card.twin, "a policy trained on the migration twin", source=str(path))
-        for name, value in trained_for(scenario).items():
-            if card.scenario.get(name) != value:
-                raise InputError(name, value, f"{card.scenario.get(name)}, as the policy was trained", source=str(path))
+        require_trained_for(scenario, card.scenario, str(path))
         self._limits = objective.rtt_max_ms, objective.load_max
 
     def decide(self, observation: Observation, mask: BoolArray | None, memory: Any) -> tuple[int, Any, tuple[str, ...]]:
@@ -37,5 +38,8 @@ class Learned:
         return node, memory, (told,)
 
 
-def from_file(scenario: Scenario, path: Path) -> Learned:
+def from_file(scenario: Scenario, path: Path) -> Learned | Prospects:
+    card = path.with_suffix(".json")
+    if card.exists() and PROSPECTS_FORMAT in card.read_text(encoding="utf-8", errors="replace"):
+        return Prospects(scenario, path)
     return Learned(scenario, path)

@@ -6,7 +6,6 @@ between a tight SLO and little CPU; it is not part of the training.
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from edgewright.core.contracts import BoolArray, FloatArray
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
-from edgewright.learning.weights import read_weights
+from edgewright.learning.weights import read_layers
 from edgewright.scaling.compiled import decide_by_curves, services
 from edgewright.scaling.curves import CANDIDATES, INPUTS, MODEL_LATE, RATIOS, SPAN, CurvesCard
 from edgewright.scaling.model import Action, Scenario
@@ -39,7 +38,7 @@ class CostCurves:
         require_slo(scenario, self.card.slo_response_ms, source)
         require_interval(scenario, source)
         self.price = float(self.card.price if price is None else price)
-        self._layers = _layers(path, (INPUTS, *self.card.hidden, 2 * CANDIDATES))
+        self._layers = read_layers(path, (INPUTS, *self.card.hidden, 2 * CANDIDATES))
         self.decide(idle(scenario), None, None)  # compiles, where nobody waits for an answer
 
     def decide(
@@ -56,17 +55,3 @@ class CostCurves:
             ]
         )
         return Action(found[:, 0].copy()), memory, reasons
-
-
-def _layers(path: Path, widths: tuple[int, ...]) -> tuple[tuple[Any, Any], ...]:
-    arrays = read_weights(path.with_suffix(".npz"))
-
-    def take(name: str, shape: tuple[int, ...]) -> Any:
-        found = arrays.get(name)
-        if found is None or found.shape != shape or not np.isfinite(found).all():
-            given = "nothing" if found is None else f"shape {found.shape}"
-            raise InputError(name, given, f"finite numbers of shape {shape}", source=str(path))
-        return np.ascontiguousarray(found, np.float32)
-
-    pairs = enumerate(itertools.pairwise(widths))
-    return tuple((take(f"weight.{i}", pair), take(f"bias.{i}", pair[1:])) for i, pair in pairs)
