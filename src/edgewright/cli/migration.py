@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgewright.cli.options import Jobs, Json, Seed, check_file, writable
 from edgewright.core.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 app = typer.Typer(no_args_is_help=True, help="Services that follow their users.")
 
@@ -116,6 +119,39 @@ def train(
     path = export_policy(trained, out, read_scenario(chosen))
     best = trained.curve.best.max()
     typer.echo(f"{path}: best return {best:.1f}, {trained.wall_s:.0f} s and {trained.compile_s:.0f} s to compile")
+
+
+@app.command()
+def tune(
+    policies: Annotated[str, typer.Option(help="Names, with commas.")] = "hysteresis,forecast",
+    scenario: ScenarioFile = None,
+    trials: Annotated[int, typer.Option(min=1, help="Draws of the parameters of each policy.")] = 60,
+    seed: Seed = 0,
+    jobs: Jobs = None,
+    as_json: Json = False,
+) -> None:
+    """The same random search for the parameters of every rule, on drives of their own."""
+    from rich.progress import Progress
+
+    from edgewright.migration.model import SHIPPED, read_scenario
+    from edgewright.migration.tuning import Trial, search
+
+    chosen = scenario or SHIPPED / "highway.yaml"
+    read, found = read_scenario(chosen), {}
+    with Progress(disable=as_json) as bar:
+        for name in policies.split(","):
+            shown = bar.add_task(name, total=trials)
+
+            def advance(trial: Trial, shown: TaskID = shown) -> None:
+                bar.advance(shown)
+
+            found[name] = search(name, read, chosen.parent, trials, seed=seed, jobs=jobs, on_trial=advance)[0]
+    if as_json:
+        typer.echo(json.dumps({name: trial.__dict__ for name, trial in found.items()}, indent=1))
+        return
+    for name, trial in found.items():
+        values = ", ".join(f"{key}: {value:.4g}" for key, value in trial.parameters.items())
+        typer.echo(f"{name:<10} {{{values}}}  reward {trial.reward:.1f}")
 
 
 @app.command()

@@ -7,13 +7,9 @@ scenarios and seeds (neither is used in the evaluation).
 from __future__ import annotations
 
 import functools
-import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +19,11 @@ from edgewright.core.errors import InputError
 from edgewright.scaling.evaluation import measure, rollout
 from edgewright.scaling.model import read_scenario
 from edgewright.studies.model import read_study
+from edgewright.studies.tuning import Range, draws, tried
 
 SCENARIOS = ("tuning-a", "tuning-b", "tuning-c", "tuning-d")
 SEEDS = (1000, 1001, 1002)
 PRICE = 12.0  # late requests that a reserved core-second is worth
-
-
-@dataclass(frozen=True)
-class Range:
-    low: float
-    high: float
-    logarithmic: bool = False
-
-    def draw(self, rng: np.random.Generator) -> float:
-        if self.logarithmic:
-            return float(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
-        return float(rng.uniform(self.low, self.high))
 
 
 SPACES: dict[str, dict[str, Range]] = {
@@ -86,18 +71,16 @@ def search(
     """`trials` draws of the policy's parameters, best first. `file`: an exported policy in place of the shipped one."""
     if policy not in SPACES:
         raise InputError("policy", policy, f"one of {sorted(SPACES)}")
-    rng = np.random.default_rng(seed)
-    draws = [{name: r.draw(rng) for name, r in SPACES[policy].items()} for _ in range(trials)]
-    for draw in draws:
+    drawn = draws(SPACES[policy], trials, seed)
+    for draw in drawn:
         if policy == "threshold":
             draw["low"], draw["high"] = sorted((draw["low"], draw["high"]))
     run = functools.partial(try_parameters, file or policy, price=price)
-    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        done = []
-        for trial in pool.map(run, draws):
-            done.append(trial)
-            if on_trial is not None:
-                on_trial(trial)
+    done = []
+    for trial in tried(run, drawn, jobs):
+        done.append(trial)
+        if on_trial is not None:
+            on_trial(trial)
     return sorted(done, key=lambda trial: trial.objective)
 
 

@@ -67,7 +67,8 @@ class Responders:
             if not probe:
                 return
             time.sleep(max(0.0, due_s - time.monotonic()))
-            self._sockets[node].sendto(probe, asker)
+            with contextlib.suppress(OSError):  # closed meanwhile
+                self._sockets[node].sendto(probe, asker)
 
 
 class Probes:
