@@ -39,7 +39,7 @@ def simulate(
 ) -> None:
     """One drive under every policy, and what the best would have been."""
     from edgewright.migration.drives import days_of, draw_drives
-    from edgewright.migration.evaluation import METHODS, OPTIMUM, run_policy
+    from edgewright.migration.evaluation import OPTIMUM, fitting, run_policy
     from edgewright.migration.model import SHIPPED, Problem, read_scenario
     from edgewright.migration.optimum import optimum
     from edgewright.migration.policies import make_policy
@@ -50,7 +50,7 @@ def simulate(
         check_file(figure, "--figure")
     chosen = scenario or SHIPPED / "highway.yaml"
     read = read_scenario(chosen)
-    names = METHODS if policies == "all" else tuple(policies.split(","))
+    names = [*fitting(read)[0], OPTIMUM] if policies == "all" else policies.split(",")
     made = {name: make_policy(name, read) for name in names if name != OPTIMUM}
     days = days_of(read, chosen.parent, count=1, seed=seed)
     problem = Problem(next(draw_drives(read, days, 1, seed=seed)), read.objective, read.step_s)
@@ -101,24 +101,78 @@ def live(
 
 @app.command()
 def train(
-    algorithm: Annotated[str, typer.Option(help="dqn-lstm, dqn or sarsa.")] = "dqn-lstm",
+    algorithm: Annotated[
+        str, typer.Option(help="prospects, or of the paper's Table II: dqn-lstm, dqn, sarsa; several with commas.")
+    ] = "dqn-lstm",
     scenario: ScenarioFile = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of each seed.")] = 200_000,
-    seeds: Annotated[int, typer.Option(min=1, help="Policies trained side by side; the best is exported.")] = 1,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of each seed. Default: 200,000; prospects 30,000,000.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Policies of each algorithm; the best is exported.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
-    out: Annotated[Path, typer.Option(help="The exported policy, .npz; its card lies beside it.")] = Path("policy.npz"),
+    out: Annotated[
+        Path, typer.Option(help="The exported policy, .npz; its card lies beside it. Of several algorithms: a folder.")
+    ] = Path("policy.npz"),
+    figure: Annotated[Path | None, typer.Option(help="Draw the curves of the paper's algorithms here, .png.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder; a run found there is resumed.")] = None,
 ) -> None:
-    """Train a policy with the paper's hyper-parameters (its Table II) on drives in the twin, and export it."""
+    """Train policies on drives in the twin, and export them."""
     from edgewright.migration.model import SHIPPED, read_scenario
-    from edgewright.migration.training import export_policy, train_policy
+    from edgewright.migration.training import PAPER_CONFIGS, STEPS, export_policy, train_policy
 
-    check_file(out, "--out")
+    algorithms = algorithm.split(",")
+    if unknown := set(algorithms) - {"prospects", *PAPER_CONFIGS}:
+        raise InputError("--algorithm", ",".join(sorted(unknown)), f"of prospects, {', '.join(PAPER_CONFIGS)}")
+    several = len(algorithms) > 1
+    if several:
+        writable(out, "--out")
+    for path, option in ((None if several else out, "--out"), (figure, "--figure")):
+        if path is not None:
+            check_file(path, option)
+    if figure is not None and figure.suffix != ".png":
+        raise InputError("--figure", str(figure), "a .png file")
     chosen = scenario or SHIPPED / "highway.yaml"
-    trained = train_policy(algorithm, chosen, steps=steps, seeds=range(seed, seed + seeds), checkpoint=checkpoint)
-    path = export_policy(trained, out, read_scenario(chosen))
-    best = trained.curve.best.max()
-    typer.echo(f"{path}: best return {best:.1f}, {trained.wall_s:.0f} s and {trained.compile_s:.0f} s to compile")
+    read, among, curves = read_scenario(chosen), range(seed, seed + seeds), {}
+    for name in algorithms:
+        target = out / f"{name}.npz" if several else out
+        if name == "prospects":
+            _train_prospects(chosen, steps, among, target)
+            continue
+        trained = train_policy(
+            name,
+            chosen,
+            steps=steps or STEPS,
+            seeds=among,
+            checkpoint=checkpoint and checkpoint / name if several else checkpoint,
+        )
+        path = export_policy(trained, target, read)
+        best, curves[name] = trained.curve.best, trained.curve
+        typer.echo(
+            f"{path}: best return {best.max():.1f} (mean of {seeds} seeds {best.mean():.1f}),"
+            f" {trained.wall_s:.0f} s and {trained.compile_s:.0f} s to compile"
+        )
+    if figure is not None and curves:
+        from edgewright.migration.figures import over_training
+
+        typer.echo(over_training(curves, figure))
+
+
+def _train_prospects(scenario: Path, steps: int | None, seeds: range, out: Path) -> None:
+    from rich.progress import Progress
+
+    from edgewright.migration.prospect_training import STEPS, train_prospects
+
+    found = []
+    with Progress() as bar:
+        for seed in seeds:
+            shown = bar.add_task(f"seed {seed}", total=1.0)
+
+            def advance(share: float, gap: float, shown: TaskID = shown, seed: int = seed) -> None:
+                bar.update(shown, completed=share, description=f"seed {seed}, {gap:.2f} below the optimum")
+
+            found.append(train_prospects(scenario, steps=steps or STEPS, seed=seed, on_progress=advance))
+    best = min(found, key=lambda trained: trained.card.gap)
+    typer.echo(f"{best.export(out)}: a drive earns {best.card.gap:.2f} less than the optimum, which knows it whole")
 
 
 @app.command()
@@ -168,11 +222,16 @@ def evaluate(
     import yaml
 
     from edgewright.cli.study import run_and_show
-    from edgewright.migration.model import SHIPPED
+    from edgewright.migration.evaluation import OPTIMUM, fitting
+    from edgewright.migration.model import SHIPPED, read_scenario
 
     writable(out, "--out")
     study = yaml.safe_load((SHIPPED / "evaluation.yaml").read_text(encoding="utf-8"))
     chosen = scenario or SHIPPED / study["scenarios"][0]
+    fit, others = fitting(read_scenario(chosen))
+    for name, reason in others.items():
+        typer.echo(f"without {name}: {reason}", err=True)
+    study["methods"] = [one for one in study["methods"] if one["name"] in (*fit, OPTIMUM)]
     study |= {"seeds": seeds, "quick": seeds < 10, "scenarios": [str(chosen.resolve())]}
     file = out / "evaluation.yaml"
     file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")

@@ -39,6 +39,19 @@ def run_policy(policy: Policy[Observation, int], problem: Problem) -> Solution:
     return solution_of(problem, np.array(nodes, dtype=np.int64))
 
 
+def fitting(scenario: Scenario) -> tuple[list[str], dict[str, str]]:
+    """Policies of the package that can act in a scenario, and why the others cannot."""
+    fit, others = [], {}
+    for name in POLICIES:
+        try:
+            make_policy(name, scenario)
+        except InputError as error:
+            others[name] = str(error)
+        else:
+            fit.append(name)
+    return fit, others
+
+
 @dataclass(frozen=True)
 class Place:
     """A scenario and where its relative paths start."""

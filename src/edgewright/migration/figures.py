@@ -1,4 +1,6 @@
-"""Pictures of migration: what a drive met, and where the service was under each policy (the paper's Fig. 6)."""
+"""Pictures of migration: training (the paper's Fig. 5); what a drive met, and where the service was under each policy
+(its Fig. 6).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edgewright.learning.training import Curve
 from edgewright.migration.model import Problem, Solution
 from edgewright.studies.figures import COLOURS, save
+from edgewright.studies.statistics import interval, mean
 
 
 def over_drive(problem: Problem, names: tuple[str, ...], found: Mapping[str, Solution], path: Path) -> Path:
@@ -47,4 +51,23 @@ def over_drive(problem: Problem, names: tuple[str, ...], found: Mapping[str, Sol
     for panel in (rtt, load, serves):
         panel.margins(x=0)
         panel.spines[["top", "right"]].set_visible(False)
+    return save(figure, path)
+
+
+def over_training(curves: Mapping[str, Curve], path: Path) -> Path:
+    """Return of greedy episodes over the steps of training: means over seeds, with 95 % intervals where there are
+    several.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    panel = figure.subplots()
+    for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
+        steps, found = np.array(curve.steps), [interval(values, mean) for values in curve.evaluation]
+        panel.plot(steps, [np.nanmean(values) for values in curve.evaluation], color=colour, label=name, lw=1.6)
+        panel.fill_between(steps, [x.low for x in found], [x.high for x in found], color=colour, alpha=0.2, lw=0)
+    panel.set(xlabel="steps", ylabel="return of an episode")
+    panel.legend(frameon=False)
+    panel.grid(alpha=0.25)
+    panel.spines[["top", "right"]].set_visible(False)
     return save(figure, path)

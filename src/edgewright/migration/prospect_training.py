@@ -31,7 +31,7 @@ from edgewright.migration.prospects import ProspectsCard, choose, row
 from edgewright.migration.rewards import worth
 from edgewright.migration.twin import MigrationTwin, migration_twin
 
-STEPS, DRIVES, DAYS = 10_000_000, 1024, 256
+STEPS, DRIVES, DAYS = 30_000_000, 1024, 256
 WINDOW, HIDDEN = 16, (128, 128)
 BATCH, EPOCHS, LEARNING_RATE = 1024, 2, 2e-3
 SURPRISE = 3.0  # of a label, beyond which its error counts linearly (Huber)

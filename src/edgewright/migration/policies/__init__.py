@@ -14,6 +14,10 @@ POLICIES = {
     "greedy": "edgewright.migration.policies.rules:greedy",
     "hysteresis": "edgewright.migration.policies.rules:hysteresis",
     "forecast": "edgewright.migration.policies.forecast:forecast",
+    "sarsa": "edgewright.migration.policies.learned:sarsa",
+    "dqn": "edgewright.migration.policies.learned:dqn",
+    "dqn-lstm": "edgewright.migration.policies.learned:dqn_lstm",
+    "prospects": "edgewright.migration.policies.learned:prospects",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,24 @@ def from_file(scenario: Scenario, path: Path) -> Learned | Prospects:
     if card.exists() and PROSPECTS_FORMAT in card.read_text(encoding="utf-8", errors="replace"):
         return Prospects(scenario, path)
     return Learned(scenario, path)
+
+
+def shipped(algorithm: str) -> Path:
+    """The file of a policy that comes with the package, trained for the highway."""
+    return Path(str(files("edgewright.migration.policies") / "trained" / f"{algorithm}.npz"))
+
+
+def prospects(scenario: Scenario) -> Prospects:
+    return Prospects(scenario, shipped("prospects"))
+
+
+def dqn(scenario: Scenario) -> Learned:
+    return Learned(scenario, shipped("dqn"))
+
+
+def dqn_lstm(scenario: Scenario) -> Learned:
+    return Learned(scenario, shipped("dqn-lstm"))
+
+
+def sarsa(scenario: Scenario) -> Learned:
+    return Learned(scenario, shipped("sarsa"))
