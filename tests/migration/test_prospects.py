@@ -63,7 +63,7 @@ def test_values_are_what_a_walk_earns(seed: int, steps: int, count: int) -> None
     stays = rng.normal(size=(2, steps, count))
     comes = stays - rng.uniform(0, 1, size=(2, steps, count))
     target = rng.integers(count, size=(2, steps, count))
-    value, prospects = training._values(*map(jnp.asarray, (stays, comes, target)))
+    value, prospects = training.values(*map(jnp.asarray, (stays, comes, target)))
     for drive in range(2):
         for start in range(count):
             node, earned = start, 0.0
@@ -72,7 +72,7 @@ def test_values_are_what_a_walk_earns(seed: int, steps: int, count: int) -> None
                 earned += stays[drive, step, to] if to == node else comes[drive, step, to]
                 node = to
             assert float(value[drive, start]) == pytest.approx(earned, abs=1e-4)
-            assert float(training._values(*map(jnp.asarray, (stays, comes)), None)[0][drive, start]) == pytest.approx(
+            assert float(training.values(*map(jnp.asarray, (stays, comes)), None)[0][drive, start]) == pytest.approx(
                 best_nodes(stays[drive], comes[drive], start)[1], abs=1e-4
             )
     last = np.concatenate([stays[:, -1], comes[:, -1]], -1)

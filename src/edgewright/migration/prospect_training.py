@@ -71,7 +71,7 @@ def train_prospects(
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, rounds * EPOCHS * batches))
     memory = optimizer.init(layers)
     label, fit, gaps = (
-        jax.jit(partial(function, network)) for function in (_labels, partial(_fit, optimizer=optimizer), _gaps)
+        jax.jit(partial(function, network)) for function in (_labels, partial(fit_epoch, optimizer=optimizer), _gaps)
     )
     gap = np.nan
     for done in range(rounds):
@@ -111,7 +111,7 @@ def _drives(twin: MigrationTwin, key: Array) -> tuple[Array, Array, Array, Array
     return windows, stays, comes, under_way, rtt[:, 0].argmin(-1)
 
 
-def _values(stays: Array, comes: Array, target: Array | None) -> tuple[Array, Array]:
+def values(stays: Array, comes: Array, target: Array | None) -> tuple[Array, Array]:
     """-> value of being on a node before the first step, [E, N]; prospects of each step, [E, T, 2 N]
 
     target int[E, T, N]: where one goes from each node; None: to the best, with all of the drive known.
@@ -136,12 +136,12 @@ def _labels(network: Network, twin: MigrationTwin, layers: Any, key: Array, hind
     """Windows, prospects less their mean over the nodes (which no choice changes), and weights: [E * T, ...] each"""
     windows, stays, comes, under_way, _ = _drives(twin, key)
     target = choose(jnp, forward(network, layers, windows))
-    prospects = jnp.where(hindsight, _values(stays, comes, None)[1], _values(stays, comes, target)[1])
+    prospects = jnp.where(hindsight, values(stays, comes, None)[1], values(stays, comes, target)[1])
     prospects -= prospects[..., : stays.shape[-1]].mean(-1, keepdims=True)
     return tuple(x.reshape(-1, *x.shape[2:]) for x in (windows, prospects, under_way.astype(jnp.float32)))
 
 
-def _fit(
+def fit_epoch(
     network: Network, layers: Any, memory: Any, known: tuple[Array, ...], key: Array, optimizer: Any
 ) -> tuple[Any, Any]:
     """One epoch."""
@@ -165,5 +165,5 @@ def _fit(
 def _gaps(network: Network, twin: MigrationTwin, layers: Any, key: Array) -> Array:
     """Mean reward of a drive below the optimum's."""
     windows, stays, comes, _, first = _drives(twin, key)
-    best, mine = (_values(stays, comes, target)[0] for target in (None, choose(jnp, forward(network, layers, windows))))
+    best, mine = (values(stays, comes, target)[0] for target in (None, choose(jnp, forward(network, layers, windows))))
     return (best - mine)[jnp.arange(DRIVES), first].mean()
