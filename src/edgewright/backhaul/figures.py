@@ -87,6 +87,7 @@ def over_configurations(cells: Sequence[Cell], folder: Path) -> list[Path]:
 def _training(cells: Sequence[Cell], path: Path) -> Path:
     """Steps of an allocation, and of the training that came before; a line for each load, and the search's, dashed."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -105,6 +106,8 @@ def _training(cells: Sequence[Cell], path: Path) -> Path:
     for panel in (left, right):
         if panel.containers:  # methods may vary in one of the two alone
             panel.set_xscale("log")
+            panel.xaxis.set_minor_formatter(NullFormatter())
+            panel.xaxis.set_major_formatter("{x:,g}")
     figure.legend(loc="outside lower center", ncols=5, frameon=False, title=AXES["active"] + "; dashed: the search")
     return save(figure, path, dpi=130)
 

@@ -23,7 +23,8 @@ from edgewright.studies.contract import Capability, Result, ScenarioSource
 from edgewright.studies.plan import Task
 
 # One thread a worker: the processes are the parallelism, and sums come out alike whatever `jobs` is.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+# NPROC is what XLA sizes its pools by.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
 _PATIENCE_S = 5.0  # for a worker without work to end by itself
 
 

@@ -56,9 +56,9 @@ def _line(seen: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def forecast(
     scenario: Scenario,
-    ahead: Annotated[int, Field(ge=1)] = 15,
-    window: Annotated[int, Field(ge=3)] = 10,
-    keeps: Annotated[float, Field(ge=0, le=1)] = 0.97,
-    usual_load: Annotated[float, Field(ge=1)] = 3.0,
+    ahead: Annotated[int, Field(ge=1)] = 8,
+    window: Annotated[int, Field(ge=3)] = 18,
+    keeps: Annotated[float, Field(ge=0, le=1)] = 0.998,
+    usual_load: Annotated[float, Field(ge=1)] = 5.8,
 ) -> Forecast:
     return Forecast(scenario.objective.terms(scenario.step_s), ahead, window, keeps, usual_load)

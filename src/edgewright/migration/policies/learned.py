@@ -59,9 +59,5 @@ def dqn(scenario: Scenario) -> Learned:
     return Learned(scenario, shipped("dqn"))
 
 
-def dqn_lstm(scenario: Scenario) -> Learned:
-    return Learned(scenario, shipped("dqn-lstm"))
-
-
 def sarsa(scenario: Scenario) -> Learned:
     return Learned(scenario, shipped("sarsa"))

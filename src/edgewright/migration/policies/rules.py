@@ -77,7 +77,7 @@ def greedy(scenario: Scenario) -> Greedy:
 
 def hysteresis(
     scenario: Scenario,
-    margin: Annotated[float, Field(ge=0)] = 0.5,
-    patience: Annotated[int, Field(ge=1)] = 2,
+    margin: Annotated[float, Field(ge=0)] = 0.26,
+    patience: Annotated[int, Field(ge=1)] = 1,
 ) -> Hysteresis:
     return Hysteresis(scenario.objective.terms(scenario.step_s), margin, patience)
