@@ -33,6 +33,7 @@ from edgewright.migration.drives import round_trips, table_of
 from edgewright.migration.loads import MOST
 from edgewright.migration.mobility import place
 from edgewright.migration.model import SHIPPED, read_scenario
+from edgewright.migration.policies import make_policy
 from edgewright.migration.prospects import choose
 from edgewright.migration.rewards import load, worth
 
@@ -42,6 +43,7 @@ TABLE = jnp.asarray(table_of(SCENARIO), jnp.float32)
 KEEPS, WANDER, BEGINS = float(np.exp(-1 / 60)), 0.05, 1 - float(np.exp(-1 / 250))
 SHORTEST, LONGEST = 20, 90  # steps of a surge
 BURN_IN, SAMPLES, DRIVES = 400, 64, 200
+MARGIN = make_policy("hysteresis", SCENARIO).margin  # type: ignore[attr-defined]
 AHEAD = (1, 3, 6, 10, 16, 25)  # steps ahead of which the policy is told the round-trip times
 
 Array = Any
@@ -114,6 +116,7 @@ def state_of(now: Loads, way: Way, step: Array) -> Array:
             *(rtt_at(way, step + ahead) / 20 for ahead in AHEAD),
             *loads,
             *now.mean.T,
+            *now.wander.T,
             now.surges * 1.0,
             now.age / 30,
             jnp.stack([way.speed_kmh / 100, left / 100]),
@@ -152,13 +155,13 @@ def drives(key: Array, count: int) -> dict[str, Array]:
 
 
 def gap_of(network: Network, layers: Any, key: Array) -> tuple[Array, Array]:
-    """-> below the optimum: hysteresis at its tuned margin, and the network; [E] each"""
+    """-> below the optimum: hysteresis as it is tuned, and the network; [E] each"""
     found = drives(key, DRIVES * 5)
     at = jnp.arange(len(found["first"])), found["first"]
     best = training.values(found["stays"], found["comes"], None)[0][at]
     target = choose(jnp, forward(network, layers, found["told"][:, :-1]))
     now = found["seen"][:, :-1]
-    rule = jnp.where((now.max(-1, keepdims=True) - now) > 0.3, now.argmax(-1)[..., None], jnp.arange(NODES))
+    rule = jnp.where((now.max(-1, keepdims=True) - now) > MARGIN, now.argmax(-1)[..., None], jnp.arange(NODES))
     mine, theirs = (training.values(found["stays"], found["comes"], to)[0][at] for to in (target, rule))
     return best - theirs, best - mine
 
@@ -247,7 +250,7 @@ def main() -> None:
     network, layers = learn(given.rounds, given.seed)
     keys = [jax.random.key(1_000 + i) for i in range(-(-given.paths // DRIVES))]
     rule, mine = np.concatenate([np.stack(gap_of(network, layers, key)) for key in keys], 1)
-    more = np.concatenate([room(network, layers, key) for key in keys])
+    more = np.concatenate([room(network, layers, jax.random.fold_in(key, 7)) for key in keys])  # other drives
     told = {}
     for name, parts in (("hysteresis", [rule]), ("state known", [mine]), ("no foresight", [mine, -more])):
         gap = sum(part.mean() for part in parts)

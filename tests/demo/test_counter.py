@@ -12,7 +12,22 @@ from collections.abc import Callable
 
 import pytest
 
-from edgewright.demo.counter import Watcher
+from edgewright.drivers.watcher import Watcher
+
+
+def test_it_stops_while_it_connects_anew() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port, calls = listening.getsockname()[1], []
+
+        def connect() -> socket.socket:
+            calls.append(port)
+            time.sleep(0.5 if len(calls) > 1 else 0.0)
+            return socket.create_connection(("127.0.0.1", port))
+
+        watcher = Watcher(connect)
+        listening.accept()[0].close()
+        wait_until(lambda: len(calls) > 1)
+        assert watcher.stop().connections_lost == 1
 
 
 def free_port() -> int:
@@ -62,7 +77,7 @@ def test_a_pause_is_a_gap_and_loses_nothing() -> None:
             wait_until(lambda: watcher.answers > before + 60)
             seen = watcher.stop()
         assert seen.max_gap_s == pytest.approx(0.5, abs=0.3)
-        assert (seen.reconnects, seen.lost, seen.unanswered) == (0, 0, 0)
+        assert (seen.connections_lost, seen.lost, seen.unanswered) == (0, 0, 0)
     finally:
         ended(service)
 
@@ -77,6 +92,6 @@ def test_a_service_that_starts_anew_is_a_lost_connection() -> None:
             service = started(port)
             before = watcher.answers
             wait_until(lambda: watcher.answers > before + 5)
-            assert watcher.stop().reconnects >= 1
+            assert watcher.stop().connections_lost >= 1
     finally:
         ended(service)

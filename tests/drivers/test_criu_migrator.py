@@ -108,7 +108,7 @@ def serves_alone(site: Site, node: str, watcher: Watcher, name: str = "counter")
 
 def nothing_lost(watcher: Watcher) -> None:
     seen = watcher.stop()
-    assert (seen.reconnects, seen.lost, seen.unanswered) == (0, 0, 0)
+    assert (seen.connections_lost, seen.lost, seen.unanswered) == (0, 0, 0)
 
 
 def test_a_connection_lives_through_two_moves(site: Site) -> None:

@@ -28,6 +28,15 @@ def test_round_trips_are_those_that_are_set(require: Callable[..., None]) -> Non
             assert probes.mean_ms()[2] < 6.0 < 25.0 <= probes.mean_ms()[0]
 
 
+def test_probes_do_not_wait_for_each_other(require: Callable[..., None]) -> None:
+    require("network-emulation")
+    with EdgeNetwork(("a",)) as network, Responders(network.edge) as responders:
+        responders.delay_ms = [60.0]
+        with Probes(network.edge, period_s=0.02) as probes:
+            time.sleep(1.0)
+            assert 60.0 <= probes.mean_ms()[0] < 75.0
+
+
 def test_no_answer_counts_as_the_time_out(require: Callable[..., None]) -> None:
     require("network-emulation")
     with EdgeNetwork(("a",)) as network, Probes(network.edge, period_s=0.02, timeout_s=0.1) as probes:

@@ -47,6 +47,7 @@ def test_a_full_node_takes_no_more() -> None:
     terms = Objective.improved().terms(1.0)
     shared = load_worth(np.array([0.55, 0.0]), np.array([0.1, 0.0]), (0.2, 0.01), 4, terms)
     assert np.isfinite(shared).sum(1).tolist() == [2, 4]
+    assert np.isfinite(load_worth(np.array([0.1]), np.array([0.1]), (0.3, 0.01), 3, terms)).sum() == 2  # 0.1 + 3 * 0.3
     found = assign(JointProblem(np.array([[90.0, 0.0]] * 4), shared))
     assert sorted(found.nodes.tolist()) == [0, 0, 1, 1]
 
@@ -57,6 +58,7 @@ def test_a_full_node_takes_no_more() -> None:
         (np.zeros((3, 2)), np.zeros((2, 1)), "shared"),
         (np.zeros((1, 2)), np.array([[-np.inf, 0.0], [0.0, 0.0]]), "shared"),
         (np.full((1, 2), np.nan), np.zeros((2, 1)), "own"),
+        (np.zeros((1, 2)), np.array([[np.inf], [0.0]]), "shared"),
         (np.zeros((1, 3)), np.zeros((2, 1)), "own, shared"),
     ],
 )

@@ -119,6 +119,22 @@ def test_the_policy_is_the_network(trained: tuple[Path, list[tuple[float, float]
     assert differ <= 1  # rounding
 
 
+def test_the_reason_says_how_much_is_expected(scenario: Scenario) -> None:
+    policy = Prospects.__new__(Prospects)
+    policy._limits, policy.card = (20.0, 12.0), type("Card", (), {"window": 1})()  # type: ignore[assignment]
+    policy._network = lambda seen: np.array([[3.0, 1.0, 2.5, 0.5]])  # type: ignore[assignment]
+    here = Observation(np.int64(0), np.ones(2), np.ones(2))
+    assert policy.decide(here, None, None)[2] == ("expects 2.50 more than elsewhere, a migration deducted",)
+    away = Observation(np.int64(1), np.ones(2), np.ones(2))
+    assert policy.decide(away, None, None)[2] == ("expects 1.50 more there than here, the migration deducted",)
+
+
+def test_a_parameter_of_another_name_is_refused(scenario: Scenario) -> None:
+    for name in ("scenario", "name", "registry", "unknown"):
+        with pytest.raises(InputError):
+            make_policy("hysteresis", scenario, **{name: 1})
+
+
 def test_a_policy_for_something_else_is_refused(
     trained: tuple[Path, list[tuple[float, float]]], tmp_path: Path
 ) -> None:

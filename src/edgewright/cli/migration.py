@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,9 +55,7 @@ def simulate(
     made = {name: make_policy(name, read) for name in names if name != OPTIMUM}
     days = days_of(read, chosen.parent, count=1, seed=seed)
     problem = Problem(next(draw_drives(read, days, 1, seed=seed)), read.objective, read.step_s)
-    found = {
-        Path(name).stem: optimum(problem) if name == OPTIMUM else run_policy(made[name], problem) for name in names
-    }
+    found = {name: optimum(problem) if name == OPTIMUM else run_policy(made[name], problem) for name in names}
     rows = [
         {"policy": name, "reward": one.value, "breaches": one.breaches, "migrations": one.migrations}
         for name, one in found.items()
@@ -88,6 +87,8 @@ def live(
     from edgewright.migration.live_report import follow
     from edgewright.migration.model import SHIPPED, read_scenario
 
+    if not math.isfinite(pace):
+        raise InputError("--pace", pace, "a finite number")
     writable(out, "--out")
     chosen = scenario or SHIPPED / "highway.yaml"
     read = read_scenario(chosen)
@@ -95,7 +96,8 @@ def live(
     told = follow(read, drive, policy, pace, memory_mb, out, say=lambda text: typer.echo(text, err=as_json))
     if as_json:
         typer.echo(json.dumps(told, indent=1))
-    if told["connections_lost"] or told["answers_lost"]:
+    failed = any(one["status"] == "failed" for one in told["migrations"])
+    if failed or told["connections_lost"] or told["answers_lost"]:
         raise typer.Exit(1)
 
 
@@ -124,8 +126,12 @@ def train(
     if unknown := set(algorithms) - {"prospects", *PAPER_CONFIGS}:
         raise InputError("--algorithm", ",".join(sorted(unknown)), f"of prospects, {', '.join(PAPER_CONFIGS)}")
     several = len(algorithms) > 1
+    if several and out.suffix:
+        raise InputError("--out", str(out), f"a folder, for {len(algorithms)} algorithms")
     if several:
         writable(out, "--out")
+    if checkpoint is not None and "prospects" in algorithms:
+        raise InputError("--checkpoint", str(checkpoint), "none for prospects")
     for path, option in ((None if several else out, "--out"), (figure, "--figure")):
         if path is not None:
             check_file(path, option)
@@ -188,8 +194,10 @@ def tune(
     from rich.progress import Progress
 
     from edgewright.migration.model import SHIPPED, read_scenario
-    from edgewright.migration.tuning import Trial, search
+    from edgewright.migration.tuning import SPACES, Trial, search
 
+    if unknown := set(policies.split(",")) - set(SPACES):
+        raise InputError("--policies", ",".join(sorted(unknown)), f"of {', '.join(SPACES)}")
     chosen = scenario or SHIPPED / "highway.yaml"
     read, found = read_scenario(chosen), {}
     with Progress(disable=as_json) as bar:

@@ -23,7 +23,7 @@ def find(registry: Mapping[str, str], name: str, field: str) -> Any:
     return load(registry[name])
 
 
-def make_policy(registry: Mapping[str, str], learned: str, name: str, scenario: Any, **parameters: float) -> Any:
+def make_policy(registry: Mapping[str, str], learned: str, name: str, scenario: Any, /, **parameters: float) -> Any:
     """The policy of that name, made by its factory from the scenario and the parameters; or by `learned` from the
     scenario and a path, where `name` is an exported `.npz` file.
 

@@ -21,7 +21,7 @@ PERIOD_S = 0.01
 class Watched:
     answers: int
     max_gap_s: float  # longest time between two answers
-    reconnects: int
+    connections_lost: int
     lost: int  # answers whose counter does not follow the one before on the same connection
     unanswered: int  # lines sent and not answered at the end
 
@@ -34,8 +34,8 @@ class Watcher:
 
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
         self._connect = connect
-        self._end = threading.Event()
-        self._answers = self._reconnects = self._lost = self._sent = 0
+        self._end, self._change = threading.Event(), threading.Lock()
+        self._answers = self._connections_lost = self._lost = self._sent = 0
         self._max_gap_s, self._last_s = 0.0, 0.0
         self._socket = self._connected()
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._send, self._receive)]
@@ -59,13 +59,13 @@ class Watcher:
         self._end.set()
         self._threads[0].join()
         deadline = time.monotonic() + 2.0
-        while self._answers < self._sent and not self._reconnects and time.monotonic() < deadline:
+        while self._answers < self._sent and not self._connections_lost and time.monotonic() < deadline:
             time.sleep(0.01)
-        with contextlib.suppress(OSError):
+        with self._change, contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._threads[1].join()
         self._socket.close()
-        return Watched(self._answers, gap_s, self._reconnects, self._lost, self._sent - self._answers)
+        return Watched(self._answers, gap_s, self._connections_lost, self._lost, self._sent - self._answers)
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +90,7 @@ class Watcher:
             time.sleep(max(0.0, due_s - time.monotonic()))
 
     def _receive(self) -> None:
-        left, counter = b"", 0
+        left, counter, connected = b"", 0, True
         while True:
             try:
                 data = self._socket.recv(65536)
@@ -99,11 +99,16 @@ class Watcher:
             if not data:
                 if self._end.is_set():
                     return
+                self._connections_lost += connected
+                connected = False
                 with contextlib.suppress(OSError):
                     left, counter, fresh = b"", 0, self._connected()
-                    self._socket.close()
-                    self._socket = fresh
-                    self._reconnects += 1
+                    connected = True
+                    with self._change:
+                        self._socket.close()
+                        self._socket = fresh
+                        if self._end.is_set():  # `stop` has shut down the one before
+                            return
                     continue
                 time.sleep(0.05)
                 continue

@@ -8,8 +8,6 @@ from typing import Any
 
 import jax
 
-from edgewright.core.contracts import Twin
-
 Array = Any
 
 _ARRAY = "an array"
@@ -17,17 +15,21 @@ _ARRAY = "an array"
 
 @dataclass(frozen=True)
 class Parts:
-    """Of a tree of twins all but the arrays."""
+    """Of a tree of twins all but the arrays and numbers."""
 
     structure: Any
-    leaves: tuple[Any, ...]  # _ARRAY, or a twin that is no pytree itself
+    leaves: tuple[Any, ...]  # _ARRAY, or what is none: a twin that is no pytree, for one
 
     @classmethod
     def of(cls, twins: Any) -> tuple[Parts, list[Array]]:
         leaves, structure = jax.tree.flatten(twins)
-        arrays = [leaf for leaf in leaves if not isinstance(leaf, Twin)]
-        return cls(structure, tuple(leaf if isinstance(leaf, Twin) else _ARRAY for leaf in leaves)), arrays
+        told = tuple(_ARRAY if _is_array(leaf) else leaf for leaf in leaves)
+        return cls(structure, told), [leaf for leaf in leaves if _is_array(leaf)]
 
     def with_arrays(self, arrays: Sequence[Array]) -> Any:
         rest = iter(arrays)
         return self.structure.unflatten([next(rest) if leaf is _ARRAY else leaf for leaf in self.leaves])
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)

@@ -42,8 +42,8 @@ def read_layers(path: Path, widths: Sequence[int]) -> tuple[tuple[Any, Any], ...
 
     def take(name: str, shape: tuple[int, ...]) -> Any:
         found = arrays.get(name)
-        if found is None or found.shape != shape or not np.isfinite(found).all():
-            given = "nothing" if found is None else f"shape {found.shape}"
+        if found is None or found.shape != shape or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+            given = "nothing" if found is None else f"{found.dtype.name} of shape {found.shape}"
             raise InputError(name, given, f"finite numbers of shape {shape}", source=str(path))
         return np.ascontiguousarray(found, np.float32)
 

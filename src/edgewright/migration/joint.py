@@ -20,6 +20,8 @@ from edgewright.core.contracts import FloatArray, IntArray
 from edgewright.core.errors import InputError
 from edgewright.migration.rewards import Terms, load
 
+FULL = 1 - 1e-9  # a share that sums make of 1
+
 
 @dataclass(frozen=True)
 class JointProblem:
@@ -34,8 +36,12 @@ class JointProblem:
         if not np.isfinite(self.own).all():
             raise InputError("own", "NaN or infinity", "finite numbers")
         there = np.isfinite(self.shared)
-        if np.isnan(self.shared).any() or (np.diff(there.astype(int), axis=1) > 0).any():
-            raise InputError("shared", "a place after one that is not there", "-inf from the first place missing on")
+        if (
+            np.isnan(self.shared).any()
+            or (self.shared == np.inf).any()
+            or (np.diff(there.astype(int), axis=1) > 0).any()
+        ):
+            raise InputError("shared", "NaN, infinity, or a place after none", "finite numbers, then -inf")
         if there.sum() < len(self.own):
             raise InputError("shared", f"{there.sum()} places", f"at least {len(self.own)}, one for each service")
 
@@ -103,7 +109,7 @@ def load_worth(cpu: FloatArray, memory: FloatArray, each: tuple[float, float], p
     """
     count = np.arange(1, places + 1)
     shares = [used[:, None] + part * count for used, part in zip((cpu, memory), each, strict=True)]
-    fits = (shares[0] < 1) & (shares[1] < 1)
+    fits = (shares[0] < FULL) & (shares[1] < FULL)
     loads = load(*(np.where(fits, share, 0.0) for share in shares))
     missed = np.where(loads > terms.load_max, terms.cost / 2 + terms.breach_penalty, 0.0)
     return np.where(fits, terms.load_min / loads - loads / terms.load_max - missed, -np.inf)

@@ -12,9 +12,9 @@ import shutil
 import socket
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 
 import edgewright
 from edgewright.core.contracts import FloatArray, Policy
+from edgewright.drivers.host import HostError
 from edgewright.drivers.linux.edge import CLIENT, EdgeNetwork
 from edgewright.drivers.linux.migrator import CriuMigrator
 from edgewright.drivers.linux.namespaces import inside
@@ -81,8 +82,17 @@ class Trip:
 def site(scenario: Scenario, node: int, memory_mb: int) -> Iterator[tuple[EdgeNetwork, CriuMigrator, str]]:
     """The edge with the service on a node -> network, migrator, the service's address; all ends with the block.
 
-    Raises CriuMissing, NetworkError, OSError or HostError with the reason where this host cannot.
+    Raises CriuMissing, NetworkError or HostError with the reason where this host cannot.
     """
+    try:
+        with _site(scenario, node, memory_mb) as made:
+            yield made
+    except OSError as error:
+        raise HostError(SERVICE, str(error)) from error
+
+
+@contextmanager
+def _site(scenario: Scenario, node: int, memory_mb: int) -> Iterator[tuple[EdgeNetwork, CriuMigrator, str]]:
     with EdgeNetwork(scenario.names) as network:
         folder = Path(tempfile.mkdtemp(prefix="edgewright-", dir=IMAGES if os.path.isdir(IMAGES) else None))
         try:
@@ -113,18 +123,18 @@ def drive_live(
     memory_mb: int = 20,
     on_step: Callable[[Trip], None] = lambda trip: None,
 ) -> Trip:
-    """Drive along, `pace` times as fast as the scenario says. A migration runs beside the steps; until it has ended the
-    policy is not asked.
+    """Drive along, `pace` times as fast as the scenario says. A migration runs beside the steps; until it has ended
+    what the policy says is not done. Raises HostError where the service has ended.
     """
     trip, memory, node = Trip(scenario), None, drive.nearest
     step_s = scenario.step_s / pace
-    under_way: threading.Thread | None = None
+    under_way: Future[None] | None = None
     with site(scenario, node, memory_mb) as (network, migrator, address):
         edge = network.edge
         connect = lambda: inside(  # noqa: E731
             edge.namespace(CLIENT), lambda: socket.create_connection((address, PORT), timeout=5.0)
         )
-        with Responders(edge) as responders, Watcher(connect) as watcher:
+        with Responders(edge) as responders, Watcher(connect) as watcher, ThreadPoolExecutor(1) as pool:
             responders.delay_ms = drive.rtt_ms[0].tolist()
             with Probes(edge, step_s / KEPT) as probes:
                 try:
@@ -133,23 +143,25 @@ def drive_live(
                         responders.delay_ms = drive.rtt_ms[number].tolist()
                         time.sleep(max(0.0, began_s + (number + 1) * step_s - time.monotonic()))
                         time_s, rtt_ms, load = number * scenario.step_s, probes.mean_ms(), drive.load[number]
-                        moving = under_way is not None and under_way.is_alive()
-                        node = scenario.names.index(migrator.where(SERVICE) or scenario.names[node])
+                        moving = under_way is not None and not under_way.done()
+                        if under_way is not None and not moving:
+                            under_way.result()  # raises what it raised
+                        if (where := migrator.where(SERVICE)) is not None:
+                            node = scenario.names.index(where)
+                        elif not moving:
+                            raise HostError(SERVICE, "its process has ended")
                         seen = Observation(np.int64(node), rtt_ms, load)
                         target, memory, reasons = policy.decide(seen, None, memory)
                         last = number == len(drive.rtt_ms) - 1
                         if moving or last:
                             target, reasons = node, ("a migration is under way" if moving else "the drive ends",)
                         if target != node:
-                            under_way = threading.Thread(
-                                target=_migrate, args=(trip, migrator, watcher, scenario.names[target], time_s)
-                            )
-                            under_way.start()
+                            under_way = pool.submit(_migrate, trip, migrator, watcher, scenario.names[target], time_s)
                         trip.steps.append(Step(time_s, rtt_ms, load, node, target, reasons[0]))
                         on_step(trip)
                 finally:
                     if under_way is not None:
-                        under_way.join()
+                        under_way.result()
             trip.watched = watcher.stop()
     return trip
 

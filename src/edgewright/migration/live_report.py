@@ -41,7 +41,7 @@ def follow(
         trip = drive_live(scenario, drive, policy, pace=pace, memory_mb=memory_mb, on_step=step)
     problem, solution = trip.solution
     best = optimum(problem)
-    over_drive(problem, scenario.names, {label: solution, "optimum": best}, figure)
+    over_drive(problem, scenario.names, {label: solution, "the best": best}, figure)
     told = summary(trip, label) | {"reward": solution.value, "optimum": best.value, "breaches": solution.breaches}
     with replacing(out / "trace.csv") as new:
         new.write_text(trace(trip), encoding="utf-8")
@@ -71,7 +71,7 @@ def summary(trip: Trip, policy: str) -> dict[str, Any]:
         "policy": policy,
         "scenario": trip.scenario.name,
         "answers": watched.answers,
-        "connections_lost": watched.reconnects,
+        "connections_lost": watched.connections_lost,
         "answers_lost": watched.lost + watched.unanswered,
         "migrations": [
             {

@@ -56,7 +56,9 @@ def read_fcd(path: str | Path, step_s: float = 1.0) -> dict[str, tuple[float, Fl
                 x, y = (number(one.get(axis), f"{where}, {axis}", FINITE, path) for axis in ("x", "y"))
                 seen.setdefault(name, []).append((time_s, x, y))
             element.clear()
-    except (OSError, ElementTree.ParseError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:
         raise InputError("file", str(error), "a floating-car-data file of SUMO", source=str(path)) from None
     if not seen:
         raise InputError("timestep", "no vehicle", "at least one vehicle or person", source=str(path))

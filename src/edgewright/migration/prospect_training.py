@@ -57,7 +57,8 @@ def train_prospects(
 ) -> TrainedProspects:
     """Learn from so many steps of drives (rounded up to whole rounds) over `days` of load.
 
-    on_progress: told the share that is done, 0..1, and the mean gap to the optimum on drives of other days.
+    on_progress: told the share that is done, 0..1, and the mean gap to the optimum on other drives, of
+    other days where loads are drawn (a trace is one day).
     """
     if steps < 1:
         raise InputError("steps", steps, "a whole number >= 1")

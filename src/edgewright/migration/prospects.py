@@ -29,7 +29,7 @@ class ProspectsCard(Document):
     """Of the drives that it learned from."""
     seed: int
     gap: float
-    """On drives and days that it did not learn from: mean reward of a drive below the optimum's."""
+    """On drives that it did not learn from, over other days where loads are drawn: mean reward below the optimum's."""
     edgewright: str
     scenario: dict[str, Any]
     """See `observation.trained_for`."""

@@ -1,5 +1,5 @@
-"""Gives every rule the same chance: a random search of equal budget over its parameters, on drives and days of load
-that neither training nor evaluation sees.
+"""Gives every rule the same chance: a random search of equal budget over its parameters, on drives that neither
+training nor evaluation sees (nor their days, where loads are drawn; a trace is one day).
 """
 
 from __future__ import annotations

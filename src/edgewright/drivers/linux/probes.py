@@ -61,14 +61,20 @@ class Responders:
         self.close()
 
     def _answer(self, node: int) -> None:
+        own, waiting = self._sockets[node], deque[tuple[float, bytes, tuple[str, int]]]()  # with when it is due, s
         while True:
-            probe, asker = self._sockets[node].recvfrom(64)
-            due_s = time.monotonic() + self.delay_ms[node] / 1e3
-            if not probe:
-                return
-            time.sleep(max(0.0, due_s - time.monotonic()))
-            with contextlib.suppress(OSError):  # closed meanwhile
-                self._sockets[node].sendto(probe, asker)
+            own.settimeout(max(1e-4, waiting[0][0] - time.monotonic()) if waiting else None)
+            try:
+                probe, asker = own.recvfrom(64)
+                if not probe:  # closed
+                    return
+                waiting.append((time.monotonic() + self.delay_ms[node] / 1e3, probe, asker))
+            except TimeoutError:
+                pass
+            while waiting and waiting[0][0] <= time.monotonic():
+                _, probe, asker = waiting.popleft()
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    own.sendto(probe, asker)
 
 
 class Probes:

@@ -20,7 +20,7 @@ POLICIES = {
 }
 
 
-def make_policy(name: str, scenario: Scenario, **parameters: float) -> Policy[Observation, int]:
+def make_policy(name: str, scenario: Scenario, /, **parameters: float) -> Policy[Observation, int]:
     """The policy of that name, or the learned one in that `.npz` file. Its action is the node where the service is to
     be.
 

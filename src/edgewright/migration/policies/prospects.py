@@ -36,7 +36,13 @@ class Prospects:
         expected = self._network(memory.reshape(1, -1))[0]
         here = int(observation.node)
         node = int(choose(np, expected)[here])
-        gain = float(expected[here] - expected[len(expected) // 2 :].max())
-        if node == here:
-            return node, memory, (f"expects {gain:.2f} more here than elsewhere, a migration deducted",)
-        return node, memory, (f"expects {-gain:.2f} more there than here, the migration deducted",)
+        stays, comes = np.split(expected, 2)
+        if node != here:
+            return (
+                node,
+                memory,
+                (f"expects {comes[node] - stays[here]:.2f} more there than here, the migration deducted",),
+            )
+        elsewhere = np.delete(comes, here)
+        gain = f"{stays[here] - elsewhere.max():.2f} more than" if elsewhere.size else "no less than"
+        return node, memory, (f"expects {gain} elsewhere, a migration deducted",)

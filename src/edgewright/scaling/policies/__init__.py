@@ -20,7 +20,7 @@ POLICIES = {
 }
 
 
-def make_policy(name: str, scenario: Scenario, **parameters: float) -> Policy[Observation, Action]:
+def make_policy(name: str, scenario: Scenario, /, **parameters: float) -> Policy[Observation, Action]:
     """The policy of that name, or the learned one in that `.npz` file, for a scenario.
 
     Raises InputError for an unknown name, a parameter that its factory does not take or allow, or a file that does not
