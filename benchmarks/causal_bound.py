@@ -88,8 +88,14 @@ def next_loads(key: Array, now: Loads) -> Loads:
     )
 
 
-def shares(now: Loads, risen: Array) -> Array:
-    return jnp.clip(now.mean + now.wander + (now.height * risen)[:, None] * jnp.array([1.0, 0.7]), 0, MOST)
+def risen(now: Loads) -> Array:
+    """Part of its height that a surge has."""
+    return jnp.where(now.surges, jnp.minimum(1.0, now.age / 5 + 0.2), 0.0)
+
+
+def shares(now: Loads, part: Array) -> Array:
+    """With surges at this part of their height, [N, 2]"""
+    return jnp.clip(now.mean + now.wander + (now.height * part)[:, None] * jnp.array([1.0, 0.7]), 0, MOST)
 
 
 def rtt_at(way: Way, step: Array) -> Array:
@@ -101,15 +107,19 @@ def rtt_at(way: Way, step: Array) -> Array:
 def seen(key: Array, now: Loads, way: Way, step: Array) -> tuple[Array, Array]:
     noise = jax.random.normal(key, (NODES, 3))
     rtt = jnp.maximum(rtt_at(way, step) + SCENARIO.rtt.noise_ms * noise[:, 0], SCENARIO.objective.rtt_min_ms)
-    risen = jnp.where(now.surges, jnp.minimum(1.0, now.age / 5 + 0.2), 0.0)
-    used = jnp.clip(shares(now, risen) + SCENARIO.load.noise * noise[:, 1:], 0, MOST)
+    used = jnp.clip(shares(now, risen(now)) + SCENARIO.load.noise * noise[:, 1:], 0, MOST)
     return rtt, load(used[:, 0], used[:, 1])
+
+
+def until_end(rtt: Array, loads: Array, inside: Array) -> tuple[Array, Array]:
+    """What a step is worth to one who stays and one who comes; nothing after the end, where coming still costs."""
+    stays, comes = worth(jnp, rtt, loads, TERMS)
+    return jnp.where(inside, stays, 0.0), jnp.where(inside, comes, -SCENARIO.objective.charge)
 
 
 def state_of(now: Loads, way: Way, step: Array) -> Array:
     """What there is to know, as the network takes it."""
-    risen = jnp.where(now.surges, jnp.minimum(1.0, now.age / 5 + 0.2), 0.0)
-    loads = [jnp.log(load(*shares(now, part).T)) for part in (risen, jnp.ones(NODES), jnp.zeros(NODES))]
+    loads = [jnp.log(load(*shares(now, part).T)) for part in (risen(now), jnp.ones(NODES), jnp.zeros(NODES))]
     left = SCENARIO.way_m / (way.speed_kmh / 3.6) - step
     return jnp.concatenate(
         [
@@ -142,9 +152,7 @@ def drives(key: Array, count: int) -> dict[str, Array]:
 
         _, (states, rtt, loads, told) = jax.lax.scan(step, settled, jnp.arange(STEPS + 1))
         steps = jnp.ceil(SCENARIO.way_m / (speed / 3.6 * SCENARIO.step_s))
-        stays, comes = worth(jnp, rtt[1:], loads[1:], TERMS)
-        inside = (jnp.arange(1, STEPS + 1) <= steps)[:, None]
-        stays, comes = jnp.where(inside, stays, 0.0), jnp.where(inside, comes, -SCENARIO.objective.charge)
+        stays, comes = until_end(rtt[1:], loads[1:], (jnp.arange(1, STEPS + 1) <= steps)[:, None])
         return {"states": states, "way": way, "told": told, "steps": steps, "first": rtt[0].argmin()} | {
             "stays": stays,
             "comes": comes,
@@ -181,12 +189,7 @@ def learn(rounds: int, seed: int) -> tuple[Network, Any]:
     def label(layers: Any, key: Array, hindsight: Array) -> tuple[Array, ...]:
         found = drives(key, training.DRIVES)
         stays, comes, told = found["stays"], found["comes"], found["told"][:, :-1]
-        target = choose(jnp, forward(network, layers, told))
-        prospects = jnp.where(
-            hindsight, training.values(stays, comes, None)[1], training.values(stays, comes, target)[1]
-        )
-        prospects -= prospects[..., :NODES].mean(-1, keepdims=True)
-        return tuple(x.reshape(-1, *x.shape[2:]) for x in (told, prospects, jnp.ones(stays.shape[:2])))
+        return training.labelled(network, layers, told, stays, comes, jnp.ones(stays.shape[:2]), hindsight)
 
     for done in range(rounds):
         known = label(layers, jax.random.fold_in(key, 1 + done), jnp.bool_(done == 0))
@@ -219,9 +222,7 @@ def room(network: Network, layers: Any, key: Array) -> Array:
             def sample(key: Array) -> Array:
                 loads_key, seen_key = jax.random.split(key)
                 then = next_loads(loads_key, now)
-                stays, comes = worth(jnp, *seen(seen_key, then, one["way"], step + 1), TERMS)
-                inside = step + 1 <= one["steps"]
-                stays, comes = jnp.where(inside, stays, 0.0), jnp.where(inside, comes, -SCENARIO.objective.charge)
+                stays, comes = until_end(*seen(seen_key, then, one["way"], step + 1), step + 1 <= one["steps"])
                 return with_future(stays, comes, state_of(then, one["way"], step + 1), step + 1 < one["steps"])
 
             return jax.vmap(sample)(jax.random.split(jax.random.fold_in(one["key"], step), SAMPLES)).mean(0)

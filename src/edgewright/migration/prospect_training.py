@@ -136,10 +136,20 @@ def values(stays: Array, comes: Array, target: Array | None) -> tuple[Array, Arr
 def _labels(network: Network, twin: MigrationTwin, layers: Any, key: Array, hindsight: Array) -> tuple[Array, ...]:
     """Windows, prospects less their mean over the nodes (which no choice changes), and weights: [E * T, ...] each"""
     windows, stays, comes, under_way, _ = _drives(twin, key)
-    target = choose(jnp, forward(network, layers, windows))
-    prospects = jnp.where(hindsight, values(stays, comes, None)[1], values(stays, comes, target)[1])
+    return labelled(network, layers, windows, stays, comes, under_way, hindsight)
+
+
+def labelled(
+    network: Network, layers: Any, seen: Array, stays: Array, comes: Array, counts: Array, hindsight: Array
+) -> tuple[Array, ...]:
+    """As `_labels`, of drives given: what the network sees, and which steps count."""
+
+    def followed() -> Array:
+        return values(stays, comes, choose(jnp, forward(network, layers, seen)))[1]
+
+    prospects = jax.lax.cond(hindsight, lambda: values(stays, comes, None)[1], followed)
     prospects -= prospects[..., : stays.shape[-1]].mean(-1, keepdims=True)
-    return tuple(x.reshape(-1, *x.shape[2:]) for x in (windows, prospects, under_way.astype(jnp.float32)))
+    return tuple(x.reshape(-1, *x.shape[2:]) for x in (seen, prospects, counts.astype(jnp.float32)))
 
 
 def fit_epoch(
