@@ -68,11 +68,13 @@ def test_nobody_asks(name: str) -> None:
 
 
 @pytest.mark.parametrize("objective", **BY_KIND)
-def test_enumeration_finds_the_best_of_all(objective: Objective) -> None:
-    """Compiled values against the objective's own, one combination after the other."""
+def test_enumeration_finds_the_best_of_all(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled values against the objective's own, one combination after the other; at once, and in many parts."""
     network = generate(Recipe(nodes=9, paths=1), seed=2)
-    for matrix in traffic(len(network.flows), 3, active=0.9, seed=3):
-        problem = Problem(network, np.array(matrix.demand_mbps), objective)
+    for index, matrix in enumerate(traffic(len(network.flows), 4, active=0.9, demand_mbps=(500, 1500), seed=3)):
+        monkeypatch.setattr("edgewright.backhaul.solvers.enumeration.BATCH", 1 if index % 2 else 1000)
+        broken = frozenset({index}) if index > 1 else frozenset()
+        problem = Problem(network, np.array(matrix.demand_mbps), objective, broken)
         choices = itertools.product(*(range(len(flow.paths)) for flow in network.flows))
         values = (objective.value(problem.demand_mbps, max_min_rates(problem, np.array(choice))) for choice in choices)
         found = load(SOLVERS["enumeration"])(problem)

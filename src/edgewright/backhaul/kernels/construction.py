@@ -35,7 +35,9 @@ def greedy_some(paths: IntArray, placed: int, flows: Flows, aim: Aim, most: int)
             flows.left,
             flows.crossing,
             flows.touched,
-            flows.waiting,
+            flows.last,
+            flows.before,
+            flows.flow,
         )
         best, chosen = -1.0, flows.first[flow]
         for path in range(flows.first[flow], flows.first[flow] + flows.options[flow]):
@@ -53,22 +55,49 @@ def greedy_some(paths: IntArray, placed: int, flows: Flows, aim: Aim, most: int)
 def enumerate_some(
     now: IntArray, best: IntArray, best_value: float, flows: Flows, aim: Aim, most: int
 ) -> tuple[float, int, bool]:
-    """From the combination `now` on, in place -> best value, combinations tried, whether these were the last."""
-    offered = flows.demand.sum()
-    tried = 0
-    while tried < most:
-        value = evaluate(now, flows, offered, aim)
-        tried += 1
-        if value > best_value:
-            best_value = value
-            best[:] = now
-        digit = 0
-        while digit < now.size:
-            now[digit] += 1
-            if now[digit] < flows.first[digit] + flows.options[digit]:
+    """From the combination `now` on, in place -> best value, combinations evaluated, whether these were the last.
+
+    Stops after `most` flows placed.
+    Skips what cannot beat `best_value`: paths of the flows with most demand, such that even if all others carried all
+    they ask, and only the last link of each path had a limit, too little were carried. No such bound where alpha > 0.
+    """
+    demand, falling, count = flows.demand, flows.order[::-1], now.size
+    offered, bounded = demand.sum(), aim.alpha == 0.0 and aim.efficiency > 0.0
+    load, carried, rest = np.zeros(flows.capacity.size), np.zeros(count + 1), np.zeros(count + 1)
+    for k in range(count - 1, -1, -1):
+        rest[k] = rest[k + 1] + demand[falling[k]]
+    tried = placed = looked = 0
+    while True:
+        while placed < count:  # `now` of the flows from here on, while it may be the best
+            flow = falling[placed]
+            link = flows.path_links[flows.path_start[now[flow] + 1] - 1]
+            capacity = flows.capacity[link]
+            more = min(load[link] + demand[flow], capacity) - min(load[link], capacity)
+            load[link] += demand[flow]
+            placed += 1
+            looked += 1
+            carried[placed] = carried[placed - 1] + more
+            if bounded:
+                bound = aim.efficiency * (carried[placed] + rest[placed]) / offered + (1.0 - aim.efficiency)
+                if bound <= best_value + BETTER:
+                    break
+        else:
+            value = evaluate(now, flows, offered, aim)
+            tried += 1
+            if value > best_value:
+                best_value = value
+                best[:] = now
+                if best_value >= 1.0 - BETTER:
+                    return best_value, tried, True
+        while placed > 0:  # the next path of the last flow placed that has one
+            placed -= 1
+            flow = falling[placed]
+            load[flows.path_links[flows.path_start[now[flow] + 1] - 1]] -= demand[flow]
+            now[flow] += 1
+            if now[flow] < flows.first[flow] + flows.options[flow]:
                 break
-            now[digit] = flows.first[digit]
-            digit += 1
-        if digit == now.size or best_value >= 1.0 - BETTER:
+            now[flow] = flows.first[flow]
+        else:
             return best_value, tried, True
-    return best_value, tried, False
+        if looked >= most:
+            return best_value, tried, False

@@ -35,7 +35,9 @@ class Flows(NamedTuple):
     left: FloatArray  # [L]
     crossing: IntArray  # [L] zeros between two calls of `fill`
     touched: IntArray  # [L]
-    waiting: IntArray  # [A]
+    last: IntArray  # [L] index in `flow` of the last flow met that crosses a link,
+    before: IntArray  # [M] of the one met before it, or -1
+    flow: IntArray  # [M]
 
 
 class Aim(NamedTuple):
@@ -64,8 +66,8 @@ def flows_of(problem: Problem) -> Flows:
         np.zeros(active.size),
         np.zeros(capacity.size),
         np.zeros(capacity.size, dtype=np.int64),
-        np.zeros(capacity.size, dtype=np.int64),
-        np.zeros(active.size, dtype=np.int64),
+        *(np.zeros(capacity.size, dtype=np.int64) for _ in range(2)),
+        *(np.zeros(arrays.path_links.size, dtype=np.int64) for _ in range(2)),
     )
 
 
@@ -74,21 +76,31 @@ def fill(paths: IntArray, flows: Flows) -> None:
     """Set `flows.rates` to what flows get on these paths, int[A]."""
     demand, order, rates = flows.demand, flows.order, flows.rates
     start, links = flows.path_start, flows.path_links
-    left, crossing, touched, waiting = flows.left, flows.crossing, flows.touched, flows.waiting
+    left, crossing, touched = flows.left, flows.crossing, flows.touched
+    last, before, flow = flows.last, flows.before, flows.flow
     count = paths.size
-    used = 0
+    used = met = 0
     for i in range(count):
         rates[i] = -1.0  # until it has its rate
-        waiting[i] = i
         for k in range(start[paths[i]], start[paths[i] + 1]):
             link = links[k]
             if crossing[link] == 0:
-                left[link] = flows.capacity[link]
+                left[link], last[link] = flows.capacity[link], -1
                 touched[used] = link
                 used += 1
             crossing[link] += 1
-    still, next_one = count, 0  # waiting[:still] wait, among some that have their rate by now
-    while next_one < count and still > 0:
+            left[link] -= demand[i]
+            before[met], flow[met], last[link] = last[link], i, met
+            met += 1
+    crossed, used = used, 0
+    for k in range(crossed):
+        link = touched[k]
+        if left[link] < 0.0:  # others carry all that is asked of them: they stop nobody
+            touched[used] = link
+            used += 1
+        left[link] = flows.capacity[link]
+    next_one = 0
+    while next_one < count:
         level, full = np.inf, -1
         k = 0
         while k < used:
@@ -114,23 +126,17 @@ def fill(paths: IntArray, flows: Flows) -> None:
                     left[links[k]] -= demand[i]
                     crossing[links[k]] -= 1
             next_one += 1
-        if satisfied:
+        if satisfied or full < 0:
             continue
-        w = 0
-        while w < still:
-            i = waiting[w]
-            for k in range(start[paths[i]], start[paths[i] + 1]):
-                if rates[i] < 0.0 and links[k] == full:
-                    rates[i] = level
-                    for j in range(start[paths[i]], start[paths[i] + 1]):
-                        left[links[j]] -= level
-                        crossing[links[j]] -= 1
-                    break
-            if rates[i] >= 0.0:
-                still -= 1
-                waiting[w] = waiting[still]
-            else:
-                w += 1
+        k = last[full]
+        while k >= 0:
+            i = flow[k]
+            if rates[i] < 0.0:
+                rates[i] = level
+                for j in range(start[paths[i]], start[paths[i] + 1]):
+                    left[links[j]] -= level
+                    crossing[links[j]] -= 1
+            k = before[k]
 
 
 @_kernel
