@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgewright.drivers.linux import criu
+from edgewright.drivers.linux import criu, packages
 from edgewright.drivers.linux.criu import Criu, CriuError, CriuMissing, Running, find, obtain
 
 RELEASE = {"ID": "debian", "VERSION_CODENAME": "bookworm"}
@@ -73,9 +73,9 @@ def test_sources_are_the_hosts_own_with_the_suite_changed(monkeypatch: pytest.Mo
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d/debian.sources").write_text(DEB822)
     (tmp_path / "sources.list.d/other.list").write_text(ONE_LINE)
-    monkeypatch.setattr(criu, "APT", tmp_path)
+    monkeypatch.setattr(packages, "APT", tmp_path)
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: RELEASE)
-    first, second = criu._sources()
+    first, second = packages._sources("forky")
     assert first == (
         "Types: deb\nURIs: http://mirror.example/debian\nSuites: forky\nComponents: main\n"
         "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg"
@@ -94,7 +94,7 @@ def test_what_cannot_be_fetched_says_why_and_leaves_nothing(monkeypatch: pytest.
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "other", "VERSION_CODENAME": "one"})
     with pytest.raises(CriuMissing, match="this host has no package sources of a Debian release"):
         obtain()
-    monkeypatch.setattr(criu, "_sources", lambda: iter(["Types: deb"]))
+    monkeypatch.setattr(packages, "_sources", lambda suite: iter(["Types: deb"]))
     with pytest.raises(CriuMissing, match="apt-get update: exit status 1"):
         obtain()
     monkeypatch.setattr("platform.machine", lambda: "riscv64")

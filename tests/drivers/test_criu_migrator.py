@@ -22,8 +22,9 @@ from edgewright.core.errors import InputError
 from edgewright.demo.counter import PORT
 from edgewright.drivers.host import HostError
 from edgewright.drivers.linux.criu import CriuMissing, obtain
+from edgewright.drivers.linux.criu_migrator import CriuMigrator
 from edgewright.drivers.linux.edge import CLIENT, EdgeNetwork
-from edgewright.drivers.linux.migrator import MARK, CriuMigrator
+from edgewright.drivers.linux.moves import MARK
 from edgewright.drivers.linux.namespaces import inside
 from edgewright.drivers.linux.processes import Process
 from edgewright.drivers.migration import Phase
@@ -303,7 +304,7 @@ def orchestrator(site: Site, body: str, name: str = "counter", target: str = "b"
 import os, signal, sys, threading, time
 from pathlib import Path
 from edgewright.drivers.linux.edge import Edge
-from edgewright.drivers.linux.migrator import CriuMigrator
+from edgewright.drivers.linux.criu_migrator import CriuMigrator
 def die(): os.kill(os.getpid(), signal.SIGKILL)
 def at(phase):
     {body}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,3 +37,15 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def make_once(folder: Path, make: Callable[[Path], None]) -> None:
+    """Unless `folder` is there, `make` fills an empty one that becomes it; who comes meanwhile waits."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as work:
+                whole = Path(work) / "whole"
+                whole.mkdir()
+                make(whole)
+                whole.rename(folder)

@@ -150,8 +150,8 @@ def _criu() -> str:
     """`criu check` is no proof: it says nothing of sockets."""
     from edgewright.drivers.host import HostError
     from edgewright.drivers.linux.criu import CriuMissing, find
+    from edgewright.drivers.linux.criu_migrator import CriuMigrator
     from edgewright.drivers.linux.edge import CLIENT, EdgeNetwork
-    from edgewright.drivers.linux.migrator import CriuMigrator
     from edgewright.drivers.linux.namespaces import NetworkError, inside
 
     try:
@@ -184,9 +184,15 @@ def _criu() -> str:
 
 
 def _qemu() -> str:
+    from edgewright.drivers.linux.guest import GuestMissing, find
+    from edgewright.drivers.linux.qemu_migrator import best_accelerator
+
     path = _program(f"qemu-system-{platform.machine()}")
-    accelerated = os.access("/dev/kvm", os.R_OK | os.W_OK)
-    return f"{_version(path)}, {'with KVM' if accelerated else 'without KVM: slow'}"
+    try:
+        accelerator = best_accelerator(find())
+    except GuestMissing as error:
+        raise Missing(str(error)) from None
+    return f"{_version(path)}, {'by KVM' if accelerator == 'kvm' else 'no guest boots by KVM: emulated, slow'}"
 
 
 def _kubernetes() -> str:

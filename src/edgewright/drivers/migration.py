@@ -42,6 +42,10 @@ class Migration:
     phases_s: Mapping[Phase, float]  # of the phases that were entered
 
 
+class MoveError(Exception):
+    """A step failed, with the reason; the source can go on."""
+
+
 def ignore(_: Phase) -> None:
     pass
 

@@ -24,8 +24,8 @@ import numpy as np
 import edgewright
 from edgewright.core.contracts import FloatArray, Policy
 from edgewright.drivers.host import HostError
+from edgewright.drivers.linux.criu_migrator import CriuMigrator
 from edgewright.drivers.linux.edge import CLIENT, EdgeNetwork
-from edgewright.drivers.linux.migrator import CriuMigrator
 from edgewright.drivers.linux.namespaces import inside
 from edgewright.drivers.linux.probes import KEPT, Probes, Responders
 from edgewright.drivers.migration import Migration

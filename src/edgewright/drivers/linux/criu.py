@@ -2,7 +2,7 @@
 
 Versions before 4.2 cannot dump an internet socket on kernels from 6.16 on. A distribution that ships an older one runs
 the package of Debian testing, with its own loader and libraries, unpacked in a folder of ours:
-`python -m edgewright.drivers.linux.criu` fetches it from where the host's own sources point, signatures checked.
+`python -m edgewright.drivers.linux.criu` fetches it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewright.core.files import cache_folder, locked, replacing
+from edgewright.core.files import cache_folder, make_once, replacing
+from edgewright.drivers.linux.packages import FetchError, fetch
+from edgewright.drivers.migration import MoveError
 
 NEEDED = (4, 2)
 SUITE = "forky"  # of Debian, in which CRIU is new enough
 FETCH = "python -m edgewright.drivers.linux.criu"
-FETCH_TIMEOUT_S, CHECK_TIMEOUT_S, WAIT_TIMEOUT_S = 300.0, 30.0, 30.0
-APT = Path("/etc/apt")
+CHECK_TIMEOUT_S, WAIT_TIMEOUT_S = 30.0, 30.0
 INVENTORY = "inventory.img"
 BEFORE_FREEZE = "EDGEWRIGHT_BEFORE_FREEZE"  # environment variable: a shell command
 HOOK = f"""#!/bin/sh
@@ -39,7 +39,7 @@ HOOK = f"""#!/bin/sh
 LOADERS = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
 
 
-class CriuError(Exception):
+class CriuError(MoveError):
     """What failed, and CRIU's own reason."""
 
 
@@ -212,13 +212,12 @@ def obtain() -> Criu:
     """`find`, else fetch it. Raises CriuMissing."""
     with contextlib.suppress(CriuMissing):
         return find()
-    folder = _folder()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_suffix(".lock")):
-        if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as work:
-                _fetch(Path(work))
-                (Path(work) / "root").rename(folder)
+    if platform.machine() not in LOADERS:
+        raise CriuMissing(f"cannot fetch CRIU for {platform.machine()}, only for {', '.join(LOADERS)}")
+    try:
+        make_once(_folder(), lambda folder: fetch(["criu"], folder, SUITE))
+    except FetchError as error:
+        raise CriuMissing(f"cannot fetch CRIU: {error}") from None
     return find()
 
 
@@ -259,66 +258,6 @@ def _packaged(folder: Path) -> tuple[str, ...]:
     libraries = folder / "usr/lib" / f"{platform.machine()}-linux-gnu"
     loader = libraries / LOADERS.get(platform.machine(), "ld.so")
     return str(loader), "--library-path", str(libraries), str(folder / "usr/sbin/criu")
-
-
-def _fetch(work: Path) -> None:
-    """CRIU and all that it needs -> work/root. Nothing of the host's own package state is read or changed."""
-    if platform.machine() not in LOADERS:
-        raise CriuMissing(f"cannot fetch CRIU for {platform.machine()}, only for {', '.join(LOADERS)}")
-    for program in ("apt-get", "dpkg-deb"):
-        if shutil.which(program) is None:
-            raise CriuMissing(f"cannot fetch CRIU: no program `{program}` on PATH")
-    sources = "\n\n".join(_sources())
-    if not sources:
-        raise CriuMissing("cannot fetch CRIU: this host has no package sources of a Debian release")
-    (work / f"{SUITE}.sources").write_text(sources)
-    for folder in ("lists/partial", "cache/archives/partial", "root"):
-        (work / folder).mkdir(parents=True)
-    options = {
-        "Dir::Etc::sourcelist": work / f"{SUITE}.sources",
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::State::Lists": work / "lists",
-        "Dir::Cache": work / "cache",
-        "Dir::State::status": "/dev/null",  # as if nothing were installed: all libraries come along
-        "APT::Sandbox::User": "root",  # the folders are ours, not those of `_apt`
-    }
-    apt = ["apt-get", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
-    _do("apt-get update", [*apt, "update", "--error-on=any"])
-    _do("apt-get install", [*apt, "install", "--no-install-recommends", "--download-only", "-y", "criu"])
-    for package in sorted((work / "cache/archives").glob("*.deb")):
-        _do(f"dpkg-deb -x {package.name}", ["dpkg-deb", "-x", str(package), str(work / "root")])
-
-
-def _do(what: str, command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise CriuMissing(f"{what}: no end within {FETCH_TIMEOUT_S:g} s") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("E:")] or done.stderr.splitlines()
-        raise CriuMissing(f"{what}: {lines[0] if lines else f'exit status {done.returncode}'}")
-
-
-def _sources() -> Iterator[str]:
-    """The host's own sources of its Debian release, with the suite changed: deb822 paragraphs, sources.list(5)."""
-    release = platform.freedesktop_os_release()
-    codename = release.get("VERSION_CODENAME", "")
-    if release.get("ID") != "debian" or not codename:
-        return
-    for file in sorted(APT.glob("sources.list.d/*.sources")):
-        for paragraph in re.split(r"\n\s*\n", file.read_text()):
-            suites = re.search(r"^Suites:(.*)$", paragraph, re.MULTILINE)
-            types = re.search(r"^Types:(.*)$", paragraph, re.MULTILINE)
-            if suites and types and codename in suites[1].split() and "deb" in types[1].split():
-                kept = "\n".join(line for line in paragraph.splitlines() if not line.startswith("#"))
-                yield re.sub(r"^Suites:.*$", f"Suites: {SUITE}", kept, flags=re.MULTILINE)
-    for file in [APT / "sources.list", *sorted(APT.glob("sources.list.d/*.list"))]:
-        for line in file.read_text().splitlines() if file.exists() else []:
-            entry = re.fullmatch(rf"\s*deb\s+(?:\[(.*)\]\s+)?(\S+)\s+{codename}\s+(.+?)\s*(?:#.*)?", line)
-            if entry:
-                signed = re.search(r"signed-by=(\S+)", entry[1] or "")
-                by = f"\nSigned-By: {signed[1]}" if signed else ""
-                yield f"Types: deb\nURIs: {entry[2]}\nSuites: {SUITE}\nComponents: {entry[3]}{by}"
 
 
 def _reason(log: Path) -> str:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import functools
 import json
 import re
+import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from edgewright.core.documents import unique
 from edgewright.core.errors import InputError
@@ -30,6 +31,7 @@ from edgewright.drivers.linux.namespaces import TIMEOUT_S, NetworkError, batch, 
 CLIENT, FABRIC = "client", "fabric"
 WIRES, SERVICES = IPv4Address("10.6.0.0"), IPv4Address("10.7.0.1")  # first addresses
 MOST = 250  # nodes
+GATEWAY = "169.254.1.1"  # of a machine, at each node
 HELD_S, HELD_BYTES = 600, 16 << 20  # of packets that wait for one service
 SETTINGS = {
     "ipv4/ip_forward": "1",
@@ -67,6 +69,32 @@ class Edge:
         """Sockets bound to it stay. The node need not have it."""
         batch("ip", [f"addr replace {address}/32 dev lo", f"addr del {address}/32 dev lo"], self.namespace(node))
 
+    def connect(self, address: str, node: str, tap: str, mac: str) -> None:
+        """A machine behind this tap device, which is made where it is not there, gets the address's packets at a node.
+
+        To the machine the node is GATEWAY, with one and the same Ethernet address at all nodes.
+        """
+        namespace = self.namespace(node)
+        there = inside(namespace, lambda: tap in [name for _, name in socket.if_nameindex()])
+        lines = [] if there else [f"tuntap add dev {tap} mode tap", f"link set {tap} address {_mac(255, 255)}"]
+        lines += [f"addr replace {GATEWAY}/32 dev {tap}", f"link set {tap} up"]
+        lines += [
+            f"route replace {address}/32 dev {tap}",
+            f"neigh replace {address} lladdr {mac} dev {tap} nud permanent",
+        ]
+        batch("ip", lines, namespace)
+
+    def disconnect(self, address: str, node: str, tap: str) -> None:
+        """The tap device goes, which need not be there; a machine that has it open hears nothing any more."""
+        namespace = self.namespace(node)
+        if inside(namespace, lambda: tap in [name for _, name in socket.if_nameindex()]):
+            batch("ip", [f"link del {tap}"], namespace)
+
+    def addresses(self, node: str) -> list[str]:
+        """Of the node's own devices."""
+        shown = self._shown(self.namespace(node), "addr", "show")
+        return [str(one["local"]) for device in shown for one in device["addr_info"] if "local" in one]
+
     def hold(self, address: str, node: str) -> None:
         """Packets go to no node any more: they wait for this one, the only one that may send."""
         self.prepare_hold(address, node)
@@ -85,6 +113,14 @@ class Edge:
         """Of `ip`, in the fabric, after `prepare_hold`."""
         return f"route replace {address}/32 dev {self._port(node)}"
 
+    def hold_softly(self, address: str, node: str, source: str) -> None:
+        """After `prepare_hold`: packets wait for the node, and the source may send until `send` or `hold`.
+
+        The filter lets pass what comes from any hop of a route. One connection in 257 still gets to the source.
+        """
+        hops = f"nexthop dev {self._port(node)} weight 256 nexthop dev {self._port(source)} weight 1"
+        batch("ip", [f"route replace {address}/32 {hops}"], self._fabric)
+
     def send(self, address: str, node: str) -> None:
         """Packets go to this node, first those that wait for it; those that wait for another one are dropped."""
         neighbour = f"neigh replace {address} lladdr {self._mac(node)} dev {self._port(node)} nud permanent"
@@ -96,8 +132,8 @@ class Edge:
 
     def where(self, address: str) -> str | None:
         """The node that gets a service's packets; None where they wait or go nowhere."""
-        routes = self._shown("route", "show", f"{address}/32")
-        neighbours = self._shown("neigh", "show", "to", address, "nud", "permanent")
+        routes = self._shown(self._fabric, "route", "show", f"{address}/32")
+        neighbours = self._shown(self._fabric, "neigh", "show", "to", address, "nud", "permanent")
         ports = {one["dev"] for one in routes} & {one["dev"] for one in neighbours}
         return next((node for node in self.nodes if self._port(node) in ports), None)
 
@@ -116,9 +152,9 @@ class Edge:
     def _mac(self, node: str) -> str:
         return _mac(self._number(node), 0)
 
-    def _shown(self, *command: str) -> list[dict[str, str]]:
+    def _shown(self, namespace: str, *command: str) -> list[dict[str, Any]]:
         done = subprocess.run(
-            ["ip", "-j", "-n", self._fabric, *command], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            ["ip", "-j", "-n", namespace, *command], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
         if done.returncode:
             raise NetworkError(f"ip {' '.join(command)}: {done.stderr.strip()}")

@@ -26,7 +26,7 @@ def obstacles(state: State, edge: Edge, target: str, folder: Path) -> list[str]:
     volume = os.statvfs(folder)
     if (free := volume.f_bavail * volume.f_frsize) < needed:
         found.append(f"its image needs {needed / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB left")
-    if (available := _available_bytes()) < 2 * needed:  # the image and the copy
+    if (available := available_bytes()) < 2 * needed:  # the image and the copy
         found.append(f"needs {2 * needed / 1e6:.0f} MB of memory meanwhile, {available / 1e6:.0f} MB are available")
     if network_is_there:
         found += [f"port {port} is taken at {target}" for port in _taken(state, edge, target)]
@@ -45,6 +45,6 @@ def _taken(state: State, edge: Edge, target: str) -> list[int]:
     return sorted(port for host, port in ours if (EVERYWHERE, port) in theirs or (host, port) in theirs or port in wild)
 
 
-def _available_bytes() -> int:
+def available_bytes() -> int:
     found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
     return int(found[1]) * 1024 if found else 0

@@ -1,11 +1,7 @@
-"""Live migration of process trees between the nodes of an Edge, by CRIU; TCP connections stay.
+"""Services on the nodes of an Edge that move between them; what is common to all mechanisms.
 
-The source is only stopped by the dump and keeps its sockets, which are mute. The target is restored beside it, stopped
-as well: a service has a PID namespace of its own. Until the target has been seen to run the way back is to let the
-source go on. Requests wait in the fabric's queue meanwhile.
-
-What a service is and how far its move has come stand in one file, written before each step. CRIU holds the service's
-lock to its own end, so that a later orchestrator, which takes the lock first, meets no step that is still under way.
+Until the target has been seen to run the way back is to let the source go on. Requests wait in the fabric's queue
+meanwhile. What a service is and how far its move has come stand in one file, written before each step.
 """
 
 from __future__ import annotations
@@ -13,52 +9,62 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from edgewright.core.errors import InputError
 from edgewright.drivers.host import NAME_PATTERN, HostError
-from edgewright.drivers.linux.criu import Criu, CriuError, Running, WaitingRestore, obtain
 from edgewright.drivers.linux.edge import FABRIC, Edge
 from edgewright.drivers.linux.journal import Journal, Move, State
-from edgewright.drivers.linux.namespaces import FOLDER, NetworkError, inside
-from edgewright.drivers.linux.preflight import obstacles
-from edgewright.drivers.linux.processes import Process, passed_on
-from edgewright.drivers.linux.sockets import end_repair
-from edgewright.drivers.linux.trees import end, half_restored, instances, isolate, send, tree
-from edgewright.drivers.migration import Migration, Phase, Status, ignore
+from edgewright.drivers.linux.namespaces import NetworkError, inside
+from edgewright.drivers.linux.processes import Process
+from edgewright.drivers.linux.trees import end, instances
+from edgewright.drivers.migration import Migration, MoveError, Phase, Status, ignore
 
 MARK = "EDGEWRIGHT_MIGRATED"  # environment variable by which instances of a service are found
-ADDRESS = "EDGEWRIGHT_ADDRESS"  # environment variable that tells a service its address
-CRIU_TIMEOUT_S, END_TIMEOUT_S = 60.0, 10.0
-# Connections that are being set up are dropped: the client's kernel tries again by itself.
-TCP = ("--tcp-established", "--skip-in-flight", "--network-lock", "skip")
-COMMON = ("--leave-stopped", "--file-locks", "--manage-cgroups=ignore")
-RESTORE = ("--restore-detached", "--pidfile", "pid", "--tcp-established", *COMMON)
-BEFORE, IMAGE, TARGET = "before", "image", "target"  # folders: of the pre-copy, of the copy, of the restore
-HELD = "held"  # a file, made when requests begin to wait
+END_TIMEOUT_S = 10.0
 
 
-class _Rolled(Exception):
-    """A step failed, with the reason; the source can go on."""
+class Mechanism(ABC):
+    """Of one migration. Methods but `give_up` raise MoveError, NetworkError, OSError, HostError or SubprocessError."""
+
+    image_bytes = 0  # of the copy, once it is made
+
+    @abstractmethod
+    def pre_copy(self) -> None: ...
+
+    @abstractmethod
+    def copy(self) -> None:
+        """Lets requests wait for the target before it freezes the source."""
+
+    @abstractmethod
+    def restore(self) -> Process:
+        """The first process of the target's instance, still frozen."""
+
+    @abstractmethod
+    def held_s(self) -> float | None:
+        """When requests began to wait, s since the epoch; None: they never did."""
+
+    def give_up(self) -> None:  # noqa: B027
+        """After a failure: what else runs for the migration ends."""
 
 
-class CriuMigrator:
-    """A Migrator of the services it starts. Needs root. Raises CriuMissing where there is no CRIU that would do.
+class EdgeMigrator(ABC):
+    """A Migrator of the services it starts. Needs root.
 
-    `folder` holds what services there are, their locks and the images; a tmpfs, for an image has the size of the
-    service's memory. A later orchestrator gives the same edge and folder, and calls `reconcile` first.
+    `folder` holds what services there are, their locks and the images. A later orchestrator gives the same edge and
+    folder, and calls `reconcile` first.
     """
 
-    def __init__(self, edge: Edge, folder: Path, criu: Criu | None = None) -> None:
-        self.edge, self._journal, self._criu = edge, Journal(folder), criu or obtain()
+    def __init__(self, edge: Edge, folder: Path) -> None:
+        self.edge, self._journal = edge, Journal(folder)
 
     # Services
 
@@ -66,51 +72,12 @@ class CriuMigrator:
     def services(self) -> tuple[str, ...]:
         return self._journal.services
 
-    def start(
-        self,
-        name: str,
-        command: Sequence[str],
-        node: str,
-        *,
-        environment: Mapping[str, str] | None = None,
-        port: int | None = None,
-        timeout_s: float = 10.0,
-    ) -> str:
-        """Start a service in a node -> its address, which ADDRESS tells it too; `{address}` in its command becomes it.
-
-        With a `port`, wait until it accepts connections there. Raises HostError; nothing is left then.
-        """
-        if not re.fullmatch(NAME_PATTERN, name):
-            raise InputError("name", name, f"a name like {NAME_PATTERN}")
-        with self._journal.lock(""), self._journal.lock(name):
-            if name in self.services:
-                raise InputError("name", name, "a service that does not run yet")
-            number = self._journal.free_number()
-            address = self.edge.address(number)
-            program = tuple(word.replace("{address}", address) for word in command)
-            try:
-                self.edge.give(address, node)
-                marks = {MARK: self._mark(name), ADDRESS: address}
-                process = isolate(self.edge.namespace(node), program, passed_on() | dict(environment or {}) | marks)
-                state = State(name, number, program, node, process)
-                self._journal.write(state)
-                self.edge.send(address, node)
-                if port is not None:
-                    self._await(state, port, timeout_s)
-            except (RuntimeError, OSError, NetworkError) as error:
-                self._remove(name, address, node)
-                raise HostError(name, str(error)) from error
-            except BaseException:
-                self._remove(name, address, node)
-                raise
-        return address
-
     def stop(self, name: str) -> None:
         """End and forget it, wherever it is."""
         with self._lock(name):
             state = self._journal.read(name)
             for node in {state.node, state.move.target if state.move else state.node}:
-                self._remove(name, self.edge.address(state.number), node)
+                self._remove(state, node)
 
     def close(self) -> None:
         """Stop all services."""
@@ -137,14 +104,15 @@ class CriuMigrator:
             return [f"its process, pid {state.process.pid}, has ended"]
         if target == state.node:
             return [f"it is at {target} already"]
-        return obstacles(state, self.edge, target, self._journal.folder)
+        return self._obstacles(state, target)
 
     def migrate(self, service: str, target: str, on_phase: Callable[[Phase], None] = ignore) -> Migration:
         self._journal.read(service)
         self._check(target)
         with self._lock(service) as lock:
             self._settle(service)
-            return _Migration(self, self._journal.read(service), target, on_phase, lock).run()
+            state = self._journal.read(service)
+            return _Migration(self, state, target, on_phase, self._mechanism(state, target, lock)).run()
 
     def reconcile(self) -> list[str]:
         done = []
@@ -159,24 +127,88 @@ class CriuMigrator:
                     done.append(str(error))
         return done
 
+    # What a mechanism is
+
+    @abstractmethod
+    def _mechanism(self, state: State, target: str, lock: int) -> Mechanism:
+        """`lock`: a descriptor that holds the service's lock, for what may outlive us."""
+
+    @abstractmethod
+    def _obstacles(self, state: State, target: str) -> list[str]:
+        """What would fail, where the service runs and the target is another node."""
+
+    @abstractmethod
+    def _attach(self, state: State, node: str) -> None:
+        """The service's address leads to its instance at this node. It may already."""
+
+    @abstractmethod
+    def _detach(self, state: State, node: str) -> None:
+        """No more. It need not have."""
+
+    @abstractmethod
+    def _go_on(self, state: State, instance: Process, node: str) -> None:
+        """Thaw an instance; it may run. Raises HostError or OSError where it cannot."""
+
+    def _left_halfway(self, state: State, target: str) -> list[Process]:
+        """What a target's instance has become that does not bear its mark yet."""
+        return []
+
+    def _end_orphans(self, state: State) -> None:  # noqa: B027
+        """Of an orchestrator that was killed: what would hold the lock for ever."""
+
+    def _last_words(self, state: State, node: str) -> str:
+        """Of an instance that has ended, where it is known."""
+        return ""
+
     # Inside: steps, each of which may be taken again
+
+    def _start(
+        self,
+        name: str,
+        command: Callable[[str], Sequence[str]],
+        node: str,
+        launch: Callable[[State], Process],
+        port: int | None,
+        timeout_s: float,
+    ) -> str:
+        """A new service -> its address. `command` of it, and `launch` of what has that command."""
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise InputError("name", name, f"a name like {NAME_PATTERN}")
+        with self._journal.lock(""), self._journal.lock(name):
+            if name in self.services:
+                raise InputError("name", name, "a service that does not run yet")
+            number = self._journal.free_number()
+            address = self.edge.address(number)
+            state = State(name, number, tuple(command(address)), node, Process(0, 0))
+            try:
+                self._attach(state, node)
+                state = replace(state, process=launch(state))
+                self._journal.write(state)
+                self.edge.send(address, node)
+                if port is not None:
+                    self._await(state, port, timeout_s)
+            except (RuntimeError, OSError, NetworkError) as error:
+                self._remove(state, node)
+                raise HostError(name, str(error)) from error
+            except BaseException:
+                self._remove(state, node)
+                raise
+        return address
 
     def _roll_back(self, state: State) -> None:
         """The source serves on. Raises HostError where it cannot."""
         address, move = self.edge.address(state.number), state.move
         assert move is not None
         self.edge.hold(address, state.node)  # first: a copy that is ended while it may send resets its connections
-        half = half_restored(self.edge.namespace(move.target), self._journal.images(state.name))
-        end([one for one in (*half, *self._instances(state.name)) if one != state.process], END_TIMEOUT_S)
-        self.edge.take(address, move.target)
+        others = (*self._left_halfway(state, move.target), *self._instances(state.name))
+        end([one for one in others if one != state.process], END_TIMEOUT_S)
+        self._detach(state, move.target)
         if not state.process.alive:
             self.edge.forget(address)
             self._discard(state)
             raise HostError(state.name, f"its process, pid {state.process.pid}, has ended")
-        self.edge.give(address, state.node)
-        for pid in tree(state.process.pid):
-            end_repair(pid)
-        send(state.process.pid, signal.SIGCONT)
+        self._attach(state, state.node)
+        self._go_on(state, state.process, state.node)
         self.edge.send(address, state.node)
         self._discard(state)
 
@@ -184,9 +216,8 @@ class CriuMigrator:
         """The target runs: it serves from now on, the source ends without a word to its clients."""
         assert state.move is not None
         assert state.move.copy is not None
-        address = self.edge.address(state.number)
-        self.edge.send(address, state.move.target)
-        self.edge.take(address, state.node)
+        self.edge.send(self.edge.address(state.number), state.move.target)
+        self._detach(state, state.node)
         if state.process.alive:
             os.kill(state.process.pid, signal.SIGKILL)
         return replace(state, node=state.move.target, process=state.move.copy)
@@ -208,7 +239,7 @@ class CriuMigrator:
         said = f"{name}: its move to {move.target} stopped at `{move.step}`: "
         try:
             if move.copy and move.copy.alive and move.step in ("resume", "hand_over"):
-                send(move.copy.pid, signal.SIGCONT)
+                self._go_on(state, move.copy, move.target)
                 state = self._hand_over(state)
             elif move.step == "hand_over" and self.edge.where(address) == move.target:
                 # It may have served: the source is behind.
@@ -226,39 +257,40 @@ class CriuMigrator:
         except (HostError, NetworkError, OSError) as error:
             return [f"{said}{error}"]
 
-    def _mark(self, name: str) -> str:
-        return f"{self._journal.folder}/{name}"
+    def _marks(self, name: str) -> dict[str, str]:
+        """Environment of each instance."""
+        return {MARK: f"{self._journal.folder}/{name}"}
 
     def _instances(self, name: str) -> list[Process]:
-        return instances(f"{MARK}={self._mark(name)}")
+        ((variable, value),) = self._marks(name).items()
+        return instances(f"{variable}={value}")
 
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[int]:
-        """A restore that waits for an orchestrator that is no more would hold it for ever."""
-
         def waiting() -> None:
             with contextlib.suppress(InputError):
-                move = self._journal.read(name).move
-                if move and not move.orchestrator.alive:
-                    WaitingRestore.end_orphan(self._journal.images(name) / TARGET)
+                state = self._journal.read(name)
+                if state.move and not state.move.orchestrator.alive:
+                    self._end_orphans(state)
 
         self._journal.read(name)
         with self._journal.lock(name, waiting) as descriptor:
             yield descriptor
 
-    def _remove(self, name: str, address: str, node: str) -> None:
-        end(self._instances(name), END_TIMEOUT_S)
-        shutil.rmtree(self._journal.images(name), ignore_errors=True)
-        self._journal.forget(name)
+    def _remove(self, state: State, node: str) -> None:
+        end(self._instances(state.name), END_TIMEOUT_S)
+        shutil.rmtree(self._journal.images(state.name), ignore_errors=True)
+        self._journal.forget(state.name)
         with contextlib.suppress(NetworkError):  # the network may be gone
-            self.edge.forget(address)
-            self.edge.take(address, node)
+            self.edge.forget(self.edge.address(state.number))
+            self._detach(state, node)
 
     def _await(self, state: State, port: int, timeout_s: float) -> None:
         deadline, address = time.monotonic() + timeout_s, self.edge.address(state.number)
         while True:
             if not state.process.alive:
-                raise RuntimeError("ended while starting")
+                said = self._last_words(state, state.node)
+                raise RuntimeError(f"ended while starting{': ' if said else ''}{said}")
             try:
                 connect = lambda: socket.create_connection((address, port), timeout=1.0)  # noqa: E731
                 inside(self.edge.namespace(FABRIC), connect).close()
@@ -277,23 +309,19 @@ class _Migration:
     """One migration, from its first phase to its record."""
 
     def __init__(
-        self, owner: CriuMigrator, state: State, target: str, on_phase: Callable[[Phase], None], lock: int
+        self, owner: EdgeMigrator, state: State, target: str, on_phase: Callable[[Phase], None], mechanism: Mechanism
     ) -> None:
-        self._owner, self._edge, self._state, self._target = owner, owner.edge, state, target
-        self._on_phase, self._lock = on_phase, lock
+        self._owner, self._state, self._target = owner, state, target
+        self._on_phase, self._mechanism = on_phase, mechanism
         self._source = state.node
         own = Process.of(os.getpid())
         assert own is not None
         self._own = own
-        self._address = owner.edge.address(state.number)
-        self._images = owner._journal.images(state.name)
         self._started_s, self._clock_s = time.time(), time.monotonic()
         self._phases_s: dict[Phase, float] = {}
         self._phase: Phase | None = None
-        self._restore: WaitingRestore | None = None
         self._phase_began_s = 0.0
         self._frozen_s = 0.0
-        self._image_bytes = 0
 
     def run(self) -> Migration:
         status: Status = "done"
@@ -301,9 +329,9 @@ class _Migration:
         try:
             self._enter("preflight")
             if found := self._owner.preflight(self._state.name, self._target):
-                raise _Rolled("; ".join(found))
+                raise MoveError("; ".join(found))
             self._move()
-        except (CriuError, NetworkError, OSError, HostError, _Rolled, subprocess.SubprocessError) as error:
+        except (MoveError, NetworkError, OSError, HostError, subprocess.SubprocessError) as error:
             status, reason = self._back(str(error))
         except BaseException as error:
             self._back(str(error))
@@ -318,45 +346,32 @@ class _Migration:
             self._started_s,
             time.monotonic() - self._clock_s,
             self._frozen_s,
-            self._image_bytes,
+            self._mechanism.image_bytes,
             dict(self._phases_s),
         )
 
     def _move(self) -> None:
-        process, images = self._state.process, self._images
-        shutil.rmtree(images, ignore_errors=True)
-        for folder in (BEFORE, IMAGE, TARGET):
-            (images / folder).mkdir(parents=True)
-
+        shutil.rmtree(self._owner._journal.images(self._state.name), ignore_errors=True)
         self._step("pre_copy")
-        self._edge.give(self._address, self._target)
-        self._edge.prepare_hold(self._address, self._target)
-        self._restore = WaitingRestore(images / TARGET, lambda: self._start("restore", TARGET, self._target, RESTORE))
-        dump = ["--tree", str(process.pid), *TCP]
-        if self._owner._criu.tracks_memory:
-            self._start("pre-dump", BEFORE, self._source, [*dump, "--track-mem"]).wait(CRIU_TIMEOUT_S)
-            dump += ["--track-mem", "--prev-images-dir", f"../{BEFORE}"]  # relative to the images
+        self._owner._attach(self._state, self._target)
+        self._mechanism.pre_copy()
 
         self._step("copy")
-        hold = f"ip -n {self._edge.namespace(FABRIC)} {self._edge.hold_command(self._address, self._target)}"
-        held = f": > {shlex.quote(str(images / IMAGE / HELD))} && {hold}"
-        self._start("dump", IMAGE, self._source, [*dump, *COMMON], before_freeze=held).wait(CRIU_TIMEOUT_S)
-        self._image_bytes = sum(file.stat().st_size for file in images.rglob("*.img") if file.is_file())
+        self._mechanism.copy()
 
         self._step("restore")
-        self._restore.go_on(images / IMAGE, CRIU_TIMEOUT_S)
-        copy = Process.of(int((images / TARGET / "pid").read_text()))
-        if copy is None:
-            raise _Rolled("the restored process has ended")
+        copy = self._mechanism.restore()
 
         self._step("resume", copy)
-        send(copy.pid, signal.SIGCONT)
+        self._owner._go_on(self._state, copy, self._target)
         if not copy.alive:
-            raise _Rolled("the restored process ended as it was to go on")
+            raise MoveError("the restored process ended as it was to go on")
 
         self._step("hand_over", copy)
+        held_s = self._mechanism.held_s()
+        self._owner.edge.send(self._owner.edge.address(self._state.number), self._target)
+        self._thaw(held_s)
         self._state = self._owner._hand_over(self._state)
-        self._thaw(self._held_s())
 
         self._step("clean_up", copy)
         if not copy.alive:
@@ -366,11 +381,10 @@ class _Migration:
 
     def _back(self, reason: str) -> tuple[Status, str]:
         """After a failure."""
-        if self._restore:
-            self._restore.give_up(END_TIMEOUT_S)
+        self._mechanism.give_up()
         if self._state.move is None:
             return ("rolled_back" if self._state.process.alive else "failed"), reason
-        step, held_s = self._state.move.step, self._held_s()
+        step, held_s = self._state.move.step, self._mechanism.held_s()
         with contextlib.suppress(Exception):  # what listens may be what failed
             self._enter("roll_back")
         try:
@@ -382,22 +396,6 @@ class _Migration:
             return "rolled_back", reason
         except (NetworkError, OSError, HostError) as error:
             return "failed", f"{reason}; then: {error}"
-
-    def _start(self, verb: str, folder: str, node: str, options: Sequence[str], *, before_freeze: str = "") -> Running:
-        return self._owner._criu.start(
-            verb,
-            self._images / folder,
-            options,
-            namespace=FOLDER / self._edge.namespace(node),
-            keep_open=(self._lock,),
-            before_freeze=before_freeze,
-        )
-
-    def _held_s(self) -> float | None:
-        """When requests began to wait; None: they never did."""
-        with contextlib.suppress(FileNotFoundError):
-            return (self._images / IMAGE / HELD).stat().st_mtime
-        return None
 
     def _thaw(self, held_s: float | None) -> None:
         self._frozen_s = 0.0 if held_s is None else time.time() - held_s
