@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,6 +100,90 @@ def live(
     failed = any(one["status"] == "failed" for one in told["migrations"])
     if failed or told["connections_lost"] or told["answers_lost"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def mechanisms(
+    mechanism: Annotated[
+        str, typer.Option(help="process (CRIU), machine (QEMU); both with a comma.")
+    ] = "process,machine",
+    applications: Annotated[str, typer.Option(help="text, sip, video; several with commas.")] = "text,sip,video",
+    memory_mb: Annotated[
+        str, typer.Option(help="Memory that the service has in use; several with commas.")
+    ] = "20,100,300",
+    migrations: Annotated[int, typer.Option(min=1, help="Of each service, to and fro.")] = 10,
+    out: Annotated[Path, typer.Option(help="Folder of table, figure and single migrations.")] = Path(
+        "results/migration-mechanisms"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Processes and virtual machines really migrated on this host: time, downtime, jitter and throughput."""
+    from rich.progress import Progress
+
+    from edgewright.drivers.host import HostError
+    from edgewright.migration.clients import APPLICATIONS
+    from edgewright.migration.mechanism_report import row, table, write
+    from edgewright.migration.mechanisms import MECHANISMS, MISSING, measure
+
+    chosen = [
+        _several(text, option, known)
+        for text, option, known in (
+            (mechanism, "--mechanism", MECHANISMS),
+            (applications, "--applications", APPLICATIONS),
+        )
+    ]
+    sizes = [int(size) if size.isdigit() else 0 for size in memory_mb.split(",")]
+    if min(sizes) < 1:
+        raise InputError("--memory-mb", memory_mb, "whole numbers >= 1, with commas")
+    writable(out, "--out")
+    rows, failed = [], False
+    cases = [(one, other, size) for one in chosen[0] for other in chosen[1] for size in sizes]
+    with Progress(disable=as_json) as bar:
+        shown = bar.add_task("", total=len(cases) * migrations)
+        for one, other, size in cases:
+            bar.update(shown, description=f"{one}, {other}, {size} MB")
+            try:
+                rows += [row(found) for found in measure(one, other, size, migrations, lambda _: bar.advance(shown))]
+            except (*MISSING, HostError) as error:
+                failed = True
+                typer.echo(f"without {one}, {other}, {size} MB: {error}", err=True)
+    if rows:
+        paths = write(rows, out)
+        typer.echo(json.dumps(rows, indent=1) if as_json else "\n".join([*table(rows), *map(str, paths)]))
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def functions(
+    slices: Annotated[str, typer.Option(help="Names, with commas. Default: all of the catalogue.")] = "",
+    catalogue: Annotated[Path | None, typer.Option(help="Catalogue file. Default: the one of the package.")] = None,
+    available: Annotated[str, typer.Option(help="process, machine; both with a comma.")] = "process,machine",
+    measured: Annotated[
+        Path | None, typer.Option(help="migrations.csv of `mechanisms`, for this host's downtimes.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """5G network functions: which mechanism can move each of a slice without losing anything, and why."""
+    from edgewright.migration.functions import MEASURED, costs_of, plan, read_catalogue
+    from edgewright.migration.model import SHIPPED
+
+    here = _several(available, "--available", MEASURED)
+    costs = MEASURED if measured is None else costs_of(measured)
+    read = read_catalogue(catalogue or SHIPPED / "functions.yaml")
+    found = plan(read, slices.split(",") if slices else (), [one for one in MEASURED if one in here], costs)
+    if as_json:
+        typer.echo(json.dumps([one.__dict__ for one in found], indent=1))
+        return
+    for one in found:
+        typer.echo(f"{one.slice:<8} {one.function:<11} {one.mechanism or 'not live':<9} {'; '.join(one.reasons)}")
+
+
+def _several(text: str, option: str, known: Iterable[str]) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(known):
+        raise InputError(option, ",".join(sorted(unknown)), f"of {', '.join(known)}")
+    return names
 
 
 @app.command()
