@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def test_a_service_follows_a_car(tmp_path: Path, require: Callable[..., None]) -
     with contextlib.suppress(CriuMissing):  # the capability says why
         obtain()
     require("criu")
-    there = set(FOLDER.glob("edgewright-*"))
+    ours = f"edgewright-{os.getpid()}-*"
+    there = set(FOLDER.glob(ours))
     (tmp_path / "short.yaml").write_text(SCENARIO)
     words = ["--scenario", str(tmp_path / "short.yaml"), "--policy", "nearest", "--pace", "3", "--json"]
     done = CliRunner().invoke(app, ["migration", "live", *words, "--out", str(tmp_path / "out")])
@@ -49,4 +51,4 @@ def test_a_service_follows_a_car(tmp_path: Path, require: Callable[..., None]) -
         assert 0 < float(row["rtt_ms_b"]) < 30
     assert rows[-1]["node"] == moves[-1]["target"]
     assert (tmp_path / "out/drive.png").stat().st_size > 10_000
-    assert set(FOLDER.glob("edgewright-*")) == there
+    assert set(FOLDER.glob(ours)) == there

@@ -138,7 +138,7 @@ def test_recorder_writes_and_keeps_limits(store: Store) -> None:
         session.add(loop_row())
     recorder = Recorder(store, retention_s=3600)
     for seq in range(1, 2 * BATCH):
-        recorder.decision(decision(seq), {"a": {"cpu": seq, "memory_bytes": None}})
+        recorder.decision(decision(seq), (LoopRow, {"limits": {"a": {"cpu": seq, "memory_bytes": None}}}))
     recorder.event("started", "x", loop="demo")
     recorder.flush()
     assert count(store, DecisionRow) == 2 * BATCH - 1

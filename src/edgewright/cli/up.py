@@ -17,6 +17,7 @@ def command(
     data: Annotated[Path | None, typer.Option(help="Folder of database, logs, state.")] = None,
     scenario: Annotated[Path | None, typer.Option(help="Scenario of the first loop. Default: the demo.")] = None,
     backhaul: Annotated[Path | None, typer.Option(help="Scenario of a backhaul loop. Default: none.")] = None,
+    migration: Annotated[Path | None, typer.Option(help="Scenario of a migration loop. Default: none.")] = None,
     role: Annotated[str | None, typer.Option(help="all, api, loops or ui.")] = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make another API key and print it once.")] = False,
 ) -> None:
@@ -27,7 +28,9 @@ def command(
 
     log_to_stderr()
     prepare_process()
-    settings = read_settings(port=port, host=host, data_dir=data, scenario=scenario, backhaul=backhaul, role=role)
+    settings = read_settings(
+        port=port, host=host, data_dir=data, scenario=scenario, backhaul=backhaul, migration=migration, role=role
+    )
     try:
         made = orchestrator(settings, bind(settings), new_key=new_key)
     except StoreError as error:
@@ -49,5 +52,7 @@ def _tell(made: Orchestrator) -> None:
         typer.echo(f"loop {name}: {driver.kind} ({driver.reason})")
     for name, loop in made.runtime.backhauls.loops.items():
         typer.echo(f"backhaul {name}: {loop.choice.kind} ({loop.choice.reason})")
+    for name, follower in made.runtime.migrations.loops.items():
+        typer.echo(f"migration {name}: {follower.choice.kind} ({follower.choice.reason})")
     if not made.runtime.active:
         typer.echo("another worker runs the loops; this one serves the API")

@@ -16,7 +16,9 @@ PORT = 7000
 
 
 def serve(address: str, port: int, memory_mb: int) -> None:
-    memory = bytearray(random.Random(0).randbytes(1 << 20) * memory_mb)  # every page is in use
+    memory, block = bytearray(), random.Random(0).randbytes(1 << 20)
+    for _ in range(memory_mb):
+        memory += block  # every page is in use
     checksum = zlib.crc32(memory)
     with socket.create_server((address, port), backlog=64) as listening, selectors.DefaultSelector() as selector:
         selector.register(listening, selectors.EVENT_READ)

@@ -43,7 +43,9 @@ def answers(request: str, dialogues: set[str], served: int) -> tuple[list[str], 
 
 
 def serve(address: str, port: int, memory_mb: int) -> None:
-    memory = bytearray(random.Random(0).randbytes(1 << 20) * memory_mb)  # every page is in use
+    memory, block = bytearray(), random.Random(0).randbytes(1 << 20)
+    for _ in range(memory_mb):
+        memory += block  # every page is in use
     dialogues: set[str] = set()
     served = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:

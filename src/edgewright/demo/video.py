@@ -20,7 +20,9 @@ HEADER = struct.Struct("!Id")
 
 
 def serve(address: str, port: int, memory_mb: int) -> None:
-    memory = bytearray(random.Random(0).randbytes(1 << 20) * memory_mb)  # every page is in use
+    memory, block = bytearray(), random.Random(0).randbytes(1 << 20)
+    for _ in range(memory_mb):
+        memory += block  # every page is in use
     watching: dict[tuple[str, int], tuple[float, int]] = {}  # until when, next number
     body = bytes(PACKET_BYTES - HEADER.size)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 PERIOD_S = 0.01
@@ -51,6 +51,11 @@ class Watcher:
         """So far; the time since the last answer counts."""
         return max(self._max_gap_s, time.monotonic() - self._last_s if self._last_s else 0.0)
 
+    @property
+    def seen(self) -> Watched:
+        """So far; what is under way counts as unanswered."""
+        return Watched(self._answers, self.max_gap_s, self._connections_lost, self._lost, self._sent - self._answers)
+
     def restart_gap(self) -> None:
         self._max_gap_s = 0.0
 
@@ -65,7 +70,7 @@ class Watcher:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._threads[1].join()
         self._socket.close()
-        return Watched(self._answers, gap_s, self._connections_lost, self._lost, self._sent - self._answers)
+        return replace(self.seen, max_gap_s=gap_s)
 
     def __enter__(self) -> Self:
         return self

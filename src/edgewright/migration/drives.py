@@ -68,4 +68,4 @@ def draw_drives(scenario: Scenario, days: FloatArray, count: int, *, seed: int) 
         day, first = days[rng.integers(len(days))], rng.integers(days.shape[1])
         shares = day[(first + np.arange(steps + 1)) % len(day)]
         noise = rng.normal(size=(*shares.shape[:2], 3))
-        yield Drive(*observed(np, table[np.rint(at / METRE).astype(int)], speed, shares, noise, scenario))
+        yield Drive(*observed(np, table[np.rint(at / METRE).astype(int)], speed, shares, noise, scenario), at)

@@ -210,6 +210,7 @@ class Drive:
 
     rtt_ms: FloatArray  # [T, N]
     load: FloatArray  # [T, N], eq. 2
+    at_m: FloatArray | None = None  # [T] where the user is, along the road; None: not known
 
     def __post_init__(self) -> None:
         if self.rtt_ms.ndim != 2 or self.rtt_ms.shape != self.load.shape or len(self.rtt_ms) < 2:

@@ -32,6 +32,7 @@ from edgewright.service.loops.leases import LEASE, RENEW_S, Leases
 from edgewright.service.loops.loop import Loop, Orders, end_all, first_limits, plain_limits
 from edgewright.service.loops.orders import Conflict, keep_loop, policy_of, refit
 from edgewright.service.loops.slices import DriverChoice, RunningSlice
+from edgewright.service.migrations import Migrations
 from edgewright.service.settings import Settings
 from edgewright.service.store import Store, StoreError
 from edgewright.service.store.recorder import Recorder
@@ -59,6 +60,7 @@ class Runtime:
     active: bool = False
     recorder: Recorder = field(init=False)
     backhauls: Backhauls = field(init=False)
+    migrations: Migrations = field(init=False)
     changing: threading.RLock = field(default_factory=threading.RLock)  # held while loops or chunks come and go
     _stop: threading.Event = field(default_factory=threading.Event)
     _keeper: threading.Thread | None = None
@@ -67,6 +69,7 @@ class Runtime:
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.store, self.settings.retention_hours * 3600)
         self.backhauls = Backhauls(self.settings, self.store, self.recorder, self.changing, self.taken)
+        self.migrations = Migrations(self.settings, self.store, self.recorder, self.changing, self.taken)
 
     def start(self) -> None:
         """Raises InputError for a bad scenario or driver, StoreError where the store cannot be read.
@@ -77,6 +80,7 @@ class Runtime:
         if self.settings.role in ("all", "loops"):
             self._given = read_scenario(self.settings.scenario)  # one that stands by reads it too, while someone looks
             self.backhauls.read_given()
+            self.migrations.read_given()
             self._take_over()
             self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
             self._keeper.start()
@@ -100,7 +104,7 @@ class Runtime:
             if loop.phase == "failed":
                 found.append(f"loop {loop.name} does not start")
             found += [f"loop {loop.name}: {warning}" for warning in loop.warnings]
-        return found + self.backhauls.trouble
+        return found + self.backhauls.trouble + self.migrations.trouble
 
     @cached_property
     def capabilities(self) -> list[dict[str, Any]]:
@@ -116,7 +120,8 @@ class Runtime:
 
     def taken(self, name: str) -> bool:
         """Whether a loop of any kind has that name. Raises StoreError."""
-        return name in self.loops or self.knows(name) or self.backhauls.knows(name)
+        kinds = (self, self.backhauls, self.migrations)
+        return name in self.loops or any(kind.knows(name) for kind in kinds)
 
     # Loops
 
@@ -278,6 +283,7 @@ class Runtime:
                     raise
                 self._fail(given.name, error)
         self.backhauls.restore()
+        self.migrations.restore()
 
     def _read_given(self) -> Scenario:
         """As it is now; as it was where it cannot be read any more, which must not keep the loops from running."""
@@ -368,6 +374,7 @@ class Runtime:
             was_active, self.active = self.active, False
             end_all(self.loops)
             end_all(self.backhauls.loops)
+            end_all(self.migrations.loops)
         if was_active:
             self._release()
 

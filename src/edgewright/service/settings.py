@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     """Started as the first loop where the store knows none of its name."""
     backhaul: Path | None = None
     """Scenario of a backhaul loop, started where the store knows none of its name."""
+    migration: Path | None = None
+    """Scenario of a migration loop, started where the store knows none of its name."""
     driver: Literal["auto", "linux", "simulated"] = "auto"
     """`auto`: this host's control groups where it permits them, else simulated, and it says so."""
     api_url: str | None = None

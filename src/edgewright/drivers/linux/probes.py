@@ -83,7 +83,7 @@ class Probes:
     """
 
     def __init__(self, edge: Edge, period_s: float = 0.2, timeout_s: float = 1.0) -> None:
-        self._period_s, self._timeout_s = period_s, timeout_s
+        self.period_s, self._timeout_s = period_s, timeout_s
         self._addresses = [(edge.own_address(node), PORT) for node in edge.nodes]
         self._numbers = {address: i for i, address in enumerate(self._addresses)}
         self._seen: list[deque[float]] = [deque(maxlen=KEPT) for _ in edge.nodes]
@@ -93,7 +93,7 @@ class Probes:
 
     def mean_ms(self) -> FloatArray:
         """Of the last KEPT probes of each node, ms, float[N]; waits for the first."""
-        deadline = time.monotonic() + self._timeout_s + self._period_s
+        deadline = time.monotonic() + self._timeout_s + self.period_s
         while True:
             with self._lock:
                 if all(self._seen):
@@ -120,7 +120,7 @@ class Probes:
             selector.register(self._socket, selectors.EVENT_READ)
             while not self._end.is_set():
                 if (now := time.monotonic()) >= due_s:
-                    number, due_s = number + 1, max(due_s + self._period_s, now)
+                    number, due_s = number + 1, max(due_s + self.period_s, now)
                     for node, address in enumerate(self._addresses):
                         waiting[node, number] = time.monotonic()
                         self._socket.sendto(_PROBE.pack(number), address)

@@ -21,7 +21,7 @@ from edgewright.service.store import StoreError
 MAX_BODY_BYTES = 1_000_000
 FORWARD_TIMEOUT_S = 30.0
 LOCAL = re.compile(
-    r"^/api/edgewright/v1/(loops|backhauls)/[^/]+/(decisions|events)$"
+    r"^/api/edgewright/v1/(loops|backhauls|migrations)/[^/]+/(decisions|events)$"
 )  # read from the store, by any process
 
 

@@ -15,6 +15,7 @@ from edgewright.service.api.views import loop_view
 from edgewright.service.loops.backhaul import BackhaulLoop
 from edgewright.service.loops.leases import LEASE
 from edgewright.service.loops.loop import Loop
+from edgewright.service.loops.migration import MigrationLoop
 from edgewright.service.runtime import Runtime
 from edgewright.service.store import StoreError
 
@@ -66,6 +67,11 @@ BACKHAUL = (
     ("edgewright_backhaul_offered_bytes_per_second", "Traffic offered by the flows"),
     ("edgewright_backhaul_broken_links", "Links that are down"),
 )
+MIGRATION = (
+    ("edgewright_migration_round_trip_seconds", "Round-trip time to the node that serves"),
+    ("edgewright_migration_load_ratio", "Load of the node that serves, 1 or more"),
+    ("edgewright_migration_frozen_seconds", "How long the last migration had the service frozen"),
+)
 BYTES_PER_MBIT = 1e6 / 8
 
 
@@ -99,7 +105,8 @@ class _Collector(Collector):
                 restarts.add_metric([view["name"], service["name"]], service["restarts"])
             left.add_metric(label, view["slice"]["cpu_left"])
         backhauls = list(runtime.backhauls.loops.values())
-        every: list[Loop | BackhaulLoop] = [*loops, *backhauls]
+        followers = list(runtime.migrations.loops.values())
+        every: list[Loop | BackhaulLoop | MigrationLoop] = [*loops, *backhauls, *followers]
         for each in every:
             label = [each.name]
             jitter.add_metric(label, each.pace.jitter_p99_s)
@@ -114,6 +121,14 @@ class _Collector(Collector):
             values = (efficiency, jain, carried * BYTES_PER_MBIT, offered * BYTES_PER_MBIT, len(backhaul.broken))
             for family, value in zip(figures, values, strict=True):
                 family.add_metric([backhaul.name], value)
+        yield from figures
+        figures = [GaugeMetricFamily(name, text, labels=["loop"]) for name, text in MIGRATION]
+        for follower in followers:
+            if (seen := follower.seen) is not None:
+                figures[0].add_metric([follower.name], float(seen.rtt_ms[seen.node]) / 1e3)
+                figures[1].add_metric([follower.name], float(seen.load[seen.node]))
+            if follower.moves:
+                figures[2].add_metric([follower.name], follower.moves[0]["frozen_ms"] / 1e3)
         yield from figures
         waiting = GaugeMetricFamily("edgewright_records_waiting", "Decisions and events not yet in the database")
         waiting.add_metric([], runtime.recorder.waiting)

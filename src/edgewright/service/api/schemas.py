@@ -58,6 +58,18 @@ class Demand(Body):
     """Multiplies every demand."""
 
 
+class DriveChange(Body):
+    pace: Annotated[float, Field(ge=0.1, le=20)] | None = None
+    """How many times as fast as the scenario says."""
+    again: bool = False
+    """Begin the next drive now."""
+
+
+class Target(Body):
+    target: Annotated[str, Field(min_length=1, max_length=63)]
+    """Name of a node."""
+
+
 class Pin(Body):
     cpu: Annotated[float, Field(gt=0)]
     """Cores."""

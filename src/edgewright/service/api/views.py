@@ -7,11 +7,12 @@ from typing import Any
 from edgewright.service.loops.loop import Loop
 from edgewright.service.loops.pace import Pace
 from edgewright.service.loops.planes import PlaneChoice
+from edgewright.service.loops.sites import SiteChoice
 from edgewright.service.loops.slices import DriverChoice
 from edgewright.service.store.tables import DecisionRow, EventRow
 
 
-def driver_view(choice: DriverChoice | PlaneChoice) -> dict[str, Any]:
+def driver_view(choice: DriverChoice | PlaneChoice | SiteChoice) -> dict[str, Any]:
     return {"kind": choice.kind, "reason": choice.reason}
 
 

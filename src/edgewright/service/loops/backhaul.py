@@ -27,7 +27,7 @@ from edgewright.service.loops.planes import LivePlane, PlaneChoice, make_plane
 from edgewright.service.loops.situation import Situation, decision_body, link_name
 from edgewright.service.loops.trouble import REFUSED, Troubles
 from edgewright.service.store.recorder import Recorder
-from edgewright.service.store.tables import DecisionRow
+from edgewright.service.store.tables import BackhaulRow, DecisionRow
 
 KEPT_S = 900.0
 MEAN_S = 1.0  # rates and loads are means over so long
@@ -365,6 +365,6 @@ class BackhaulLoop:
                 problem, decision, outcome, why=why, rates_mbps=self.rates_mbps, running=driver.running
             ),
         }
-        self.recorder.decision(self.last_step, choice=driver.running.tolist())
+        self.recorder.decision(self.last_step, (BackhaulRow, {"choice": driver.running.tolist()}))
         if moved:
             self.event("replanned", f"{why}: {moved} of {before.size} flows moved")

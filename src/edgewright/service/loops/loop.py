@@ -26,7 +26,7 @@ from edgewright.service.loops.slices import Life, RunningSlice
 from edgewright.service.loops.supervisor import Supervisor
 from edgewright.service.loops.trouble import REFUSED, Troubles
 from edgewright.service.store.recorder import Recorder
-from edgewright.service.store.tables import DecisionRow
+from edgewright.service.store.tables import DecisionRow, LoopRow
 
 Mode = Literal["act", "shadow", "paused"]
 Phase = Literal["starting", "running", "failed", "stopped"]
@@ -310,7 +310,7 @@ class Loop:
                 "limits": plain_limits(self.limits),
             },
         }
-        self.recorder.decision(self.last_step, plain_limits(self.limits) if new else None)
+        self.recorder.decision(self.last_step, (LoopRow, {"limits": plain_limits(self.limits)}) if new else None)
 
     def _restore_history(self) -> None:
         """Fill the ring with what the store remembers, and go on counting after its last decision."""

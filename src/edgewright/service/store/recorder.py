@@ -19,7 +19,7 @@ from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from edgewright.service.store.store import Store, StoreError
-from edgewright.service.store.tables import BackhaulRow, DecisionRow, EventRow, LoopRow
+from edgewright.service.store.tables import BackhaulRow, DecisionRow, EventRow, LoopRow, MigrationRow
 
 FLUSH_S = 0.5
 KEPT_RECORDS = 20_000  # in memory while the database is away: over an hour of a loop with an interval of 1 s
@@ -27,7 +27,7 @@ BATCH = 500
 PRUNE_S = 30.0
 
 Record = tuple[type[DecisionRow | EventRow], dict[str, Any]]
-InForce = tuple[type[LoopRow | BackhaulRow], dict[str, Any]]  # columns of a loop's row
+InForce = tuple[type[LoopRow | BackhaulRow | MigrationRow], dict[str, Any]]  # columns of a loop's row
 log = structlog.get_logger("edgewright.store")
 
 
@@ -62,16 +62,16 @@ class Recorder:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def decision(
-        self, row: dict[str, Any], limits: dict[str, Any] | None = None, choice: list[int] | None = None
-    ) -> None:
-        """Queue a decision; `limits`, or of a backhaul the `choice` of paths, now in force, where they changed."""
+    def decision(self, row: dict[str, Any], in_force: InForce | None = None) -> None:
+        """Queue a decision, and what is now in force, where that changed."""
         with self._lock:
             self._put(DecisionRow, row)
-            if limits is not None:
-                self._in_force[row["loop"]] = LoopRow, {"limits": limits}
-            if choice is not None:
-                self._in_force[row["loop"]] = BackhaulRow, {"choice": choice}
+        if in_force is not None:
+            self.in_force(row["loop"], in_force)
+
+    def in_force(self, loop: str, values: InForce) -> None:
+        with self._lock:
+            self._in_force[loop] = values
 
     def event(self, kind: str, detail: str, *, loop: str = "", service: str = "") -> None:
         """Queue an event, and log it."""

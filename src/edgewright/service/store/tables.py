@@ -48,6 +48,19 @@ class BackhaulRow(Table):
     created: Mapped[float]
 
 
+class MigrationRow(Table):
+    """What a migration loop is to do, and the node that serves."""
+
+    __tablename__ = "migrations"
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    scenario: Mapped[dict[str, Any]]  # with the road and the nodes
+    mode: Mapped[str] = mapped_column(String(16))
+    policy: Mapped[str] = mapped_column(Text)
+    pace: Mapped[float]
+    node: Mapped[str] = mapped_column(String(63))  # "" before the first
+    created: Mapped[float]
+
+
 class DecisionRow(Table):
     __tablename__ = "decisions"
     loop: Mapped[str] = mapped_column(String(63), primary_key=True)  # a name is of one loop, whatever its kind
@@ -56,7 +69,7 @@ class DecisionRow(Table):
     by: Mapped[str] = mapped_column(String(16))  # policy | user
     mode: Mapped[str] = mapped_column(String(16))
     policy: Mapped[str] = mapped_column(Text)  # or planner
-    changed: Mapped[bool]  # limits or paths were changed, or a change was refused
+    changed: Mapped[bool]  # limits, paths or the node were changed, or a change was refused
     body: Mapped[dict[str, Any]]  # what was seen, wanted, allowed, done
     __table_args__ = (
         Index("decisions_by_time", "t"),

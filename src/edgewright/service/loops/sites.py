@@ -1,0 +1,42 @@
+"""Where a migration loop's service runs: edge nodes of this host with CRIU, or the twin in real time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgewright.core.errors import InputError
+from edgewright.drivers.capabilities import probe_one
+from edgewright.migration.scenario import LoopScenario
+from edgewright.migration.sites import LiveSite, SimulatedSite, Site, reconcile
+from edgewright.service.settings import Settings
+
+
+@dataclass(frozen=True)
+class SiteChoice:
+    """Which, and why."""
+
+    kind: Literal["linux", "simulated"]
+    reason: str
+
+
+def choose_site(settings: Settings, scenario: LoopScenario) -> SiteChoice:
+    """By doing the smallest real thing. Raises InputError where this host was asked for and cannot."""
+    if scenario.driver == "simulated":
+        return SiteChoice("simulated", "asked for by the scenario")
+    if scenario.driver == "auto" and settings.driver == "simulated":
+        return SiteChoice("simulated", "asked for by EDGEWRIGHT_DRIVER=simulated")
+    found = probe_one("criu")
+    if found.available:
+        return SiteChoice("linux", "this host migrates processes by CRIU")
+    if scenario.driver == "linux":
+        raise InputError("driver", "linux", f"a host that can migrate processes ({found.reason})")
+    return SiteChoice("simulated", f"this host can migrate no process: {found.reason}")
+
+
+def make_site(choice: SiteChoice, scenario: LoopScenario, node: int, step_s: float) -> Site:
+    """`step_s`: between two steps of the loop. Raises CriuMissing, NetworkError, HostError, and nothing is left."""
+    if choice.kind == "simulated":
+        return SimulatedSite(scenario.scenario, node, step_s=step_s)
+    reconcile()  # what a crashed orchestrator left
+    return LiveSite(scenario.scenario, node, memory_mb=scenario.memory_mb, step_s=step_s)
