@@ -155,6 +155,59 @@ def mechanisms(
 
 
 @app.command()
+def fleet(
+    services: Annotated[int, typer.Option(min=1, help="Each with a user of its own.")] = 30,
+    policies: Annotated[
+        str, typer.Option(help="Shared by all services, with commas; joint: all are placed together.")
+    ] = "nearest,greedy,hysteresis,prospects,joint",
+    scenario: ScenarioFile = None,
+    share: Annotated[float, typer.Option(help="Of a node's CPU and memory that a service adds.")] = 0.008,
+    steps: Annotated[int, typer.Option(min=1)] = 300,
+    seeds: Annotated[int, typer.Option(min=1, help="Days of load and drives.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Many services on nodes that take only so many: one policy for each of them, or one assignment of all."""
+    import numpy as np
+    from rich.progress import Progress
+
+    from edgewright.migration.fleet import JOINT, Outcome, draw_fleet, run
+    from edgewright.migration.model import SHIPPED, read_scenario
+    from edgewright.migration.policies import make_policy
+    from edgewright.studies.statistics import interval, mean
+
+    chosen = scenario or SHIPPED / "highway.yaml"
+    read, names = read_scenario(chosen), policies.split(",")
+    for name in set(names) - {JOINT}:
+        make_policy(name, read)  # raises before anything has run
+    found: dict[str, list[Outcome]] = {name: [] for name in names}
+    with Progress(disable=as_json) as bar:
+        shown = bar.add_task(f"{services} services", total=seeds * len(names))
+        for one in range(seed, seed + seeds):
+            drawn = draw_fleet(read, chosen.parent, services, steps=steps, each=(share, share), seed=one)
+            for name in names:
+                found[name].append(run(drawn, name))
+                bar.advance(shown)
+    rows = []
+    for name, outcomes in found.items():
+        columns = {
+            key: np.array([getattr(one, key) for one in outcomes], dtype=float) for key in Outcome.__annotations__
+        }
+        reward = interval(columns["reward"], mean)
+        rows.append({"policy": name} | {key: float(column.mean()) for key, column in columns.items()})
+        rows[-1] |= {"reward_low": reward.low, "reward_high": reward.high}
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    line = (
+        "{policy:<11} reward of a step {reward:6.3f} [{reward_low:6.3f}, {reward_high:6.3f}]   in breach {breaches:6.2%}"
+        "   migrations {migrations:6.2%}   refused {refused:6.0f}   {cpu_ms:6.2f} ms"
+    )
+    for row in rows:
+        typer.echo(line.format(**row))
+
+
+@app.command()
 def functions(
     slices: Annotated[str, typer.Option(help="Names, with commas. Default: all of the catalogue.")] = "",
     catalogue: Annotated[Path | None, typer.Option(help="Catalogue file. Default: the one of the package.")] = None,
