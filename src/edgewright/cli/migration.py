@@ -200,8 +200,8 @@ def fleet(
         typer.echo(json.dumps(rows, indent=1))
         return
     line = (
-        "{policy:<11} reward of a step {reward:6.3f} [{reward_low:6.3f}, {reward_high:6.3f}]   in breach {breaches:6.2%}"
-        "   migrations {migrations:6.2%}   refused {refused:6.0f}   {cpu_ms:6.2f} ms"
+        "{policy:<11} reward of a step {reward:6.3f} [{reward_low:6.3f}, {reward_high:6.3f}]   in breach"
+        " {breaches:6.2%}   migrations {migrations:6.2%}   refused {refused:6.0f}   {cpu_ms:6.2f} ms"
     )
     for row in rows:
         typer.echo(line.format(**row))

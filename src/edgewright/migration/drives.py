@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgewright.core.contracts import Array, FloatArray
-from edgewright.migration.loads import DAY, MOST, draw_days, read_csv
+from edgewright.migration.loads import DAY, MOST, draw_days, published_days, read_csv
 from edgewright.migration.mobility import along, distances, place
 from edgewright.migration.model import DistanceRtt, Drive, PaperRtt, Scenario, TableRtt
 from edgewright.migration.rewards import load
@@ -40,6 +40,9 @@ def days_of(scenario: Scenario, folder: Path, *, count: int, seed: int) -> Float
     source = scenario.load
     if source.kind == "trace":
         return read_csv(folder / source.file, scenario.names)[None]
+    if source.kind == "published":
+        days = published_days(source.trace, count, len(scenario.nodes), seed=seed)
+        return np.clip(source.level + np.array(source.swing) * days, 0.0, MOST)
     return draw_days(count, len(scenario.nodes), seed=seed, steps=DAY)
 
 

