@@ -189,7 +189,7 @@ def test_without_a_key_it_is_read_only_and_the_pages_lead_to_each_other(backhaul
     chrome.find_element(By.XPATH, "//nav//a[contains(., 'Backhaul')]").click()
     until(lambda: "carried" in shown(chrome, "h1"))
     assert named(chrome, "Break 3–1 mmWave").get_attribute("disabled") is not None
-    chrome.find_element(By.XPATH, "//nav//a[contains(., 'Services')]").click()
+    chrome.find_element(By.XPATH, "//nav//a[contains(., 'Scaling')]").click()
     until(lambda: "loc-a" in shown(chrome, "main"))
     chrome.get(f"{backhaul.address}/backhaul?name=none")
     until(lambda: "No backhaul loop is called none" in shown(chrome))

@@ -14,9 +14,11 @@ from nicegui import Client, ui
 
 from edgewright.service.ui.elements import box, text
 
+TONES = 6  # colours of nodes; after them they come again, dashed
+
 
 class Charts:
-    """The charts of one page: one of the slice, and two for each service."""
+    """The charts of one page."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -30,8 +32,7 @@ class Charts:
     def response(self, index: int, name: str, slo_ms: float) -> None:
         """p95 and mean response time of the index-th service on a log axis, with the SLO's bound."""
         with _figure("Response time, ms", [("line", "p95"), ("thin", "mean"), ("slo", f"SLO {slo_ms:g}")]):
-            bound = {"silent": True, "symbol": "none", "label": {"show": False}, "data": [{"yAxis": slo_ms}]}
-            series = [{**_line("p95"), "markLine": bound}, _line("mean", thin=True)]
+            series = [{**_line("p95"), **_bound(slo_ms)}, _line("mean", thin=True)]
             chart = _chart(f"Response time of {name} over the last 5 minutes", series, log=True)
         self._shown.append((chart, {"columns": _columns(index, 0), "slo": slo_ms}))
 
@@ -55,6 +56,35 @@ class Charts:
             series = [_line("carried of offered"), _line("Jain's index", thin=True)]
             chart = _chart("Carried of offered and Jain's index over the last 5 minutes", series)
         self._shown.append((chart, {"columns": [3, 4], "top": 1}))
+
+    def each_node(self, title: str, names: Sequence[str], which: int, limit: float) -> None:
+        """Of a migration loop: the `which`-th quantity of every node, the serving one's underlaid, with its limit."""
+        with _figure(title, [("served", "serves"), ("slo", f"limit {limit:g}")]):
+            series = [{**_line("serves", width=7), **_bound(limit)}, *(_line(name) for name in names)]
+            for index, line in enumerate(series[1:]):
+                line["lineStyle"]["type"] = "dashed" if _round(index) else "solid"
+            chart = _chart(f"{title} of each node over the last 5 minutes", series)
+        first = 4 + which * len(names)  # after time, node that serves, and its two quantities
+        columns = [2 + which, *range(first, first + len(names))]
+        tones = ["--glow", *(f"--node-{index % TONES}" for index in range(len(names)))]
+        self._shown.append((chart, {"columns": columns, "limit": limit, "tones": tones}))
+
+    def serving(self, names: Sequence[str]) -> None:
+        """Of a migration loop: which node serves."""
+        with _figure("Serves", []):
+            series = [{**_line("serves"), "step": "end"}]
+            chart = _chart("Node that serves over the last 5 minutes", series)
+            chart.options["grid"]["left"] = min(16 + 7 * max(map(len, names)), 120)
+            chart.style(f"min-height: {14 * len(names) + 40}px")
+            chart.options["yAxis"] = {
+                "type": "category",
+                "data": list(names),
+                "inverse": True,
+                "axisLine": {"show": False},
+                "axisTick": {"show": False},
+                "axisLabel": {"width": 100, "overflow": "truncate"},
+            }
+        self._shown.append((chart, {"columns": [1], "names": list(names)}))
 
     def reset(self, rows: str) -> None:
         """Draw these rows (JSON) alone, in the charts that are still there."""
@@ -104,13 +134,27 @@ def _chart(label: str, series: list[dict[str, Any]], *, log: bool = False) -> ui
     return ui.echart(options).props(f'role=img aria-label="{label}"')
 
 
-def _line(name: str, *, thin: bool = False, area: bool = False) -> dict[str, Any]:
+def tone(index: int) -> str:
+    """CSS classes in the colour of the index-th node."""
+    return f"tone-{index % TONES}" + (" second" if _round(index) else "")
+
+
+def _round(index: int) -> int:
+    return index // TONES % 2
+
+
+def _bound(value: float) -> dict[str, Any]:
+    line = {"silent": True, "symbol": "none", "label": {"show": False}, "data": [{"yAxis": value}]}
+    return {"markLine": line}
+
+
+def _line(name: str, *, thin: bool = False, area: bool = False, width: float = 1.6) -> dict[str, Any]:
     line: dict[str, Any] = {
         "type": "line",
         "name": name,
         "showSymbol": False,
         "data": [],
-        "lineStyle": {"width": 1 if thin else 1.6},
+        "lineStyle": {"width": 1 if thin else width},
         "emphasis": {"disabled": True},
     }
     return line | ({"areaStyle": {"opacity": 0.18}} if area else {})

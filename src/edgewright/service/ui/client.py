@@ -9,6 +9,8 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from edgewright.service.ui.backhaul.shapes import BackhaulColumns, BackhaulState, Plan
+from edgewright.service.ui.migration.shapes import Decision as MigrationDecision
+from edgewright.service.ui.migration.shapes import MigrationColumns, MigrationState
 from edgewright.service.ui.shapes import Columns, Decision, Event, LoopState, PolicyInfo
 
 PREFIX = "/api/edgewright/v1"
@@ -113,6 +115,34 @@ class Api:
     async def set_link(self, key: str, loop: str, link: int, up: bool) -> Told:
         return await self._write(key, "POST", _backhaul(loop, "links", str(link), "repair" if up else "break"))
 
+    # Migration
+
+    async def migrations(self) -> list[MigrationState]:
+        return await self._read(list[MigrationState], "/migrations")
+
+    async def migration(self, loop: str) -> MigrationState:
+        return await self._read(MigrationState, _migration(loop))
+
+    async def migration_series(self, loop: str, seconds: float) -> MigrationColumns:
+        return await self._read(MigrationColumns, _migration(loop, "series"), seconds=round(seconds))
+
+    async def migration_decisions(self, loop: str, limit: int) -> list[MigrationDecision]:
+        return await self._read(list[MigrationDecision], _migration(loop, "decisions"), limit=limit)
+
+    async def migration_events(self, loop: str) -> list[Event]:
+        return await self._read(list[Event], _migration(loop, "events"))
+
+    async def change_migration(self, key: str, loop: str, **fields: str) -> Told:
+        """Set `mode` or `policy` of a loop."""
+        return await self._write(key, "PATCH", _migration(loop), fields)
+
+    async def drive(self, key: str, loop: str, **fields: float) -> Told:
+        """Set the `pace`, or begin the next drive (`again`)."""
+        return await self._write(key, "PUT", _migration(loop, "drive"), fields)
+
+    async def migrate(self, key: str, loop: str, target: str) -> Told:
+        return await self._write(key, "POST", _migration(loop, "migrate"), {"target": target})
+
     async def _read(self, kind: type[T], path: str, **query: Any) -> T:
         answer = await self._send("GET", path, params=query)
         try:
@@ -166,3 +196,7 @@ def _path(*parts: str) -> str:
 
 def _backhaul(*parts: str) -> str:
     return "/backhauls/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _migration(*parts: str) -> str:
+    return "/migrations/" + "/".join(quote(part, safe="") for part in parts)

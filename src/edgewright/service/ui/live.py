@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,20 +21,21 @@ THEMES: dict[str, tuple[bool | None, str]] = {
     "light": (False, "light_mode"),
     "dark": (True, "dark_mode"),
 }
-PAGES = {"Services": ("/", "loop"), "Backhaul": ("/backhaul", "name")}  # address, parameter
+PAGES = {"Scaling": ("/", "loop"), "Backhaul": ("/backhaul", "name"), "Migration": ("/migration", "name")}
+"""Address, and the parameter that names a loop."""
+Loops = Mapping[str, list[str]]  # title of a page -> the loops that it can show
 
 
 class LivePage:
     """Of one loop. A kind of loop builds its parts into `_main`, calls `_begin`, and draws them in `_draw`."""
 
-    def __init__(self, feed: Polling[Any], title: str, loop: str, loops: list[str], others: bool) -> None:
-        """`others`: whether there is something to see on the other pages."""
+    def __init__(self, feed: Polling[Any], title: str, loop: str, loops: Loops) -> None:
         self._feed, self._loop = feed, loop
         self._zone: tzinfo = UTC
         self._client = ui.context.client
         self._charts = Charts(self._client)
         self._access = Access(feed.refresh)
-        self._build_bar(title, loops, others)
+        self._build_bar(title, loops)
         self._gone = Banner("bad", "cloud_off")
         self._simulated = Banner("warn", "science")
         self._warnings = Banner("warn", "warning")
@@ -49,18 +51,19 @@ class LivePage:
     def _draw(self, view: Any, news: str | None) -> None:
         raise NotImplementedError
 
-    def _build_bar(self, title: str, loops: list[str], others: bool) -> None:
+    def _build_bar(self, title: str, loops: Loops) -> None:
         with box("header", "bar"):
             text("span", "brand", "edgewright")
-            if others:
+            shown = [name for name in PAGES if loops[name]]
+            if len(shown) > 1:
                 with box("nav", "pages").props('aria-label="Pages"'):
-                    for name, (address, _) in PAGES.items():
+                    for name in shown:
                         current = "aria-current=page" if name == title else ""
-                        text("a", "", name).props(f"href={address} {current}")
-            if len(loops) > 1:
+                        text("a", "", name).props(f"href={PAGES[name][0]} {current}")
+            if len(own := loops[title]) > 1:
                 here, asked = PAGES[title]
                 select = ui.select(
-                    loops, value=self._loop, on_change=lambda event: ui.navigate.to(f"{here}?{asked}={event.value}")
+                    own, value=self._loop, on_change=lambda event: ui.navigate.to(f"{here}?{asked}={event.value}")
                 )
                 select.props('outlined dense options-dense aria-label="Loop"')
             else:

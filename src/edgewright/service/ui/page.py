@@ -8,17 +8,15 @@ from edgewright.service.ui.client import Api
 from edgewright.service.ui.elements import box
 from edgewright.service.ui.feed import Feed, View
 from edgewright.service.ui.history import Decisions, Events, Health
-from edgewright.service.ui.live import LivePage
+from edgewright.service.ui.live import LivePage, Loops
 from edgewright.service.ui.services import Services
 from edgewright.service.ui.shapes import PolicyInfo
 from edgewright.service.ui.summary import Headline, Slice
 
 
 class Page(LivePage):
-    def __init__(
-        self, api: Api, feed: Feed, loop: str, loops: list[str], policies: list[PolicyInfo], others: bool
-    ) -> None:
-        super().__init__(feed, "Services", loop, loops, others)
+    def __init__(self, api: Api, feed: Feed, loop: str, loops: Loops, policies: list[PolicyInfo]) -> None:
+        super().__init__(feed, "Scaling", loop, loops)
         with self._main:
             self._headline = Headline(api, self._access, loop, policies)
             self._slice = Slice(self._charts)

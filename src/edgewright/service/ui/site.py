@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 
 import httpx
@@ -17,10 +18,14 @@ from edgewright.service.ui.backhaul.page import BackhaulPage
 from edgewright.service.ui.client import Api, ApiError, ApiGone
 from edgewright.service.ui.elements import box, text
 from edgewright.service.ui.feed import Feed
-from edgewright.service.ui.live import theme_button
+from edgewright.service.ui.live import Loops, theme_button
+from edgewright.service.ui.migration.feed import MigrationFeed
+from edgewright.service.ui.migration.page import MigrationPage
 from edgewright.service.ui.page import Page
+from edgewright.service.ui.shapes import LiveLoop
 
 TIMEOUT_S = 5.0
+Running = Callable[[], Awaitable[Sequence[LiveLoop]]]
 ACCENT = "#1f5fbf"  # white text on it has a contrast of 6:1, in light and dark alike
 FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1f5fbf"/>'
@@ -36,8 +41,9 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
     api = Api(_http(parent, settings))
     feeds: dict[str, Feed] = {}
     backhaul_feeds: dict[str, BackhaulFeed] = {}
+    migration_feeds: dict[str, MigrationFeed] = {}
     assets = files("edgewright.service.ui") / "assets"
-    for name in ("page.css", "backhaul.css", "charts.js", "backhaul.js"):
+    for name in ("page.css", "backhaul.css", "migration.css", "charts.js", "backhaul.js", "migration.js"):
         tag = "style" if name.endswith(".css") else "script"
         ui.add_head_html(f"<{tag}>{(assets / name).read_text()}</{tag}>", shared=True)
 
@@ -48,40 +54,49 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
     def unknown(request: Request) -> None:
         raise HTTPException(404, f"no {request.method} {request.url.path}")
 
-    @ui.page("/", response_timeout=2 * TIMEOUT_S)
-    async def index(request: Request, loop: str | None = None, key: str | None = None) -> Response | None:
+    async def visit(
+        request: Request, title: str, asked: str | None, key: str | None, build: Callable[[str, Loops], Awaitable[None]]
+    ) -> Response | None:
+        """Answer with the page of the loop asked for, or of the first."""
         ui.colors(primary=ACCENT)
         try:
             if key is not None:
                 return await keep_key(request, key)
-            loops = [each.name for each in await api.loops()]
-            policies = await api.policies()
-            others = bool(await api.backhauls())
+            kinds: dict[str, Running] = {"Scaling": api.loops, "Backhaul": api.backhauls, "Migration": api.migrations}
+            loops = {kind: [each.name for each in await running()] for kind, running in kinds.items()}
+            if name := _chosen(asked, loops[title], f"{title.lower()} loop"):
+                await build(name, loops)
         except (ApiGone, ApiError) as error:
             _waiting("Waiting for the API", str(error))
-            return None
-        if name := _chosen(loop, loops):
+        return None
+
+    @ui.page("/", response_timeout=2 * TIMEOUT_S)
+    async def scaling(request: Request, loop: str | None = None, key: str | None = None) -> Response | None:
+        async def build(name: str, loops: Loops) -> None:
+            policies = await api.policies()
             feed = feeds.setdefault(name, Feed(api, name))
             await feed.refresh()
-            Page(api, feed, name, loops, policies, others)
-        return None
+            Page(api, feed, name, loops, policies)
+
+        return await visit(request, "Scaling", loop, key, build)
 
     @ui.page("/backhaul", response_timeout=2 * TIMEOUT_S)
     async def backhaul(request: Request, name: str | None = None, key: str | None = None) -> Response | None:
-        ui.colors(primary=ACCENT)
-        try:
-            if key is not None:
-                return await keep_key(request, key)
-            loops = [each.name for each in await api.backhauls()]
-            others = bool(await api.loops())
-        except (ApiGone, ApiError) as error:
-            _waiting("Waiting for the API", str(error))
-            return None
-        if chosen := _chosen(name, loops, "backhaul loop"):
-            feed = backhaul_feeds.setdefault(chosen, BackhaulFeed(api, chosen))
+        async def build(name: str, loops: Loops) -> None:
+            feed = backhaul_feeds.setdefault(name, BackhaulFeed(api, name))
             await feed.refresh()
-            BackhaulPage(api, feed, chosen, loops, others)
-        return None
+            BackhaulPage(api, feed, name, loops)
+
+        return await visit(request, "Backhaul", name, key, build)
+
+    @ui.page("/migration", response_timeout=2 * TIMEOUT_S)
+    async def migration(request: Request, name: str | None = None, key: str | None = None) -> Response | None:
+        async def build(name: str, loops: Loops) -> None:
+            feed = migration_feeds.setdefault(name, MigrationFeed(api, name))
+            await feed.refresh()
+            MigrationPage(api, feed, name, loops)
+
+        return await visit(request, "Migration", name, key, build)
 
     async def keep_key(request: Request, key: str) -> Response:
         """Out of the address bar and the history at once, into the visitor's session."""
@@ -110,7 +125,7 @@ def _http(parent: FastAPI, settings: PageSettings) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=inside, base_url="http://localhost", timeout=TIMEOUT_S)
 
 
-def _chosen(asked: str | None, loops: list[str], kind: str = "loop") -> str | None:
+def _chosen(asked: str | None, loops: list[str], kind: str) -> str | None:
     """The loop to show; where there is none a page that waits for it."""
     if loops and (asked is None or asked in loops):
         return asked or loops[0]

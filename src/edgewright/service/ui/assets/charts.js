@@ -1,5 +1,5 @@
 // Keeps the charts' rows in the browser, so that a second's update is one row and no chart is rebuilt.
-// A row: [time_ms, slice CPU left, then for each service: p95_ms, mean_ms, limit_cpu, usage_cpu].
+// A row of a scaling loop: [time_ms, slice CPU left, then for each service: p95_ms, mean_ms, limit_cpu, usage_cpu].
 window.edgewright = (() => {
   const SPAN_MS = 300_000;
   let charts = [], rows = [], topCpu = 0.5, look = null;
@@ -28,8 +28,19 @@ window.edgewright = (() => {
     return { min: low, max: high };
   }
 
+  // Room for the values, but the limit must not come to lie at the bottom: what is far above it leaves the chart.
+  function room(chart) {
+    let most = chart.limit * 1.25;
+    for (const row of rows) for (const column of chart.columns) if (row[column] > most) most = row[column];
+    most = Math.min(most, 2 * chart.limit);
+    const power = 10 ** Math.floor(Math.log10(most / 4)), interval = [1, 2, 2.5, 5, 10].find((n) => n * power >= most / 4) * power;
+    return { min: 0, max: interval * Math.ceil(most / interval), interval };
+  }
+
   function range(chart) {
     if (chart.slo) return decades(chart.slo);
+    if (chart.names) return {};
+    if (chart.limit) return room(chart);
     const max = chart.top ?? topCpu;
     return { min: 0, max, interval: chart.top ? max / 2 : Math.max(max / 4, 0.25) };
   }
@@ -50,27 +61,28 @@ window.edgewright = (() => {
       for (const row of rows) for (const column of chart.columns)
         if (row[column] > topCpu) topCpu = row[column] < 1 ? Math.ceil(row[column] * 4) / 4 : Math.ceil(row[column]);
     const end = rows[rows.length - 1][0];
-    const hole = rows.length > 1 ? 4 * (end - rows[rows.length - 2][0]) : 0; // no line across a time without data
+    const gap = (i) => i > 0 && i < rows.length ? rows[i][0] - rows[i - 1][0] : 0;
+    const hole = (i) => i > 1 && gap(i) > 4 * Math.max(gap(i - 1), gap(i + 1)); // no line across a time without data
     for (const chart of charts) {
       const echart = getElement(chart.id)?.chart;
       if (!echart || !near(echart.getDom())) continue;
       const log = chart.slo !== undefined;
       const series = chart.columns.map((column, index) => {
         const main = (chart.group === "cpu") === (index === 1);
-        const colour = main || chart.columns.length === 1 ? look.main : look.second;
+        const colour = chart.tones ? tone(chart.tones[index]) : main || chart.columns.length === 1 ? look.main : look.second;
         const data = rows.flatMap((row, i) => {
           const point = [row[0], log && !(row[column] > 0) ? null : row[column]]; // a log axis has no zero
-          return i && row[0] - rows[i - 1][0] > hole ? [[rows[i - 1][0] + 1, null], point] : [point];
+          return hole(i) ? [[rows[i - 1][0] + 1, null], point] : [point];
         });
         return { data, itemStyle: { color: colour }, lineStyle: { color: colour },
-                 ...(log && index === 0 ? { markLine: { lineStyle: { color: look.bound, type: [5, 4], width: 1.2 } } } : {}) };
+                 ...((log || chart.limit) && index === 0 ? { markLine: { lineStyle: { color: look.bound, type: [5, 4], width: 1.2 } } } : {}) };
       });
       echart.setOption({
-        tooltip: { ...look.tooltip, valueFormatter: (value) => value == null ? "–" : log ? `${value.toFixed(1)} ms` : value.toFixed(3) },
+        tooltip: { ...look.tooltip, valueFormatter: (value) => value == null ? "–" : chart.names ? chart.names[value] : log ? `${value.toFixed(1)} ms` : value.toFixed(chart.limit ? 1 : 3) },
         xAxis: { ...look.axis, splitLine: { show: false }, min: end - SPAN_MS, max: end,
                  axisLabel: { ...look.axis.axisLabel } },
         yAxis: { ...look.axis, ...range(chart), axisLine: { show: false },
-                 axisLabel: { ...look.axis.axisLabel, formatter: (value) => log && Math.abs(Math.log10(value) % 1) > 1e-6 ? "" : String(+value.toPrecision(2)) } },
+                 axisLabel: chart.names ? look.axis.axisLabel : { ...look.axis.axisLabel, formatter: (value) => log && Math.abs(Math.log10(value) % 1) > 1e-6 ? "" : String(+value.toPrecision(2)) } },
         series,
       }, { lazyUpdate: true });
     }

@@ -9,12 +9,12 @@ from edgewright.service.ui.backhaul.parts import Flows, Headline, Links, Picture
 from edgewright.service.ui.client import Api
 from edgewright.service.ui.elements import box
 from edgewright.service.ui.history import Events, Health
-from edgewright.service.ui.live import LivePage
+from edgewright.service.ui.live import LivePage, Loops
 
 
 class BackhaulPage(LivePage):
-    def __init__(self, api: Api, feed: BackhaulFeed, loop: str, loops: list[str], others: bool) -> None:
-        super().__init__(feed, "Backhaul", loop, loops, others)
+    def __init__(self, api: Api, feed: BackhaulFeed, loop: str, loops: Loops) -> None:
+        super().__init__(feed, "Backhaul", loop, loops)
         with self._main:
             self._headline = Headline(api, self._access, loop)
             with box("div", "network"):
