@@ -1,0 +1,1 @@
+"""The page of a migration loop: the road as a picture, the nodes beside it, what the loop did and why."""
