@@ -167,8 +167,8 @@ def test_a_migration_that_fails_leaves_the_source_and_is_told(client: Client) ->
     assert seen["migrations"][0]["status"] == "rolled_back"
     (node,) = [node["name"] for node in seen["nodes"] if node["serves"]]
     assert node == seen["migrations"][0]["source"]
-    assert any("rolled_back, no room" in warning for warning in seen["warnings"])
-    until(lambda: any(event["kind"] == "migration_rolled_back" for event in get(client, "/events", "broken")))
+    assert any("rolled back, no room" in warning for warning in seen["warnings"])
+    until(lambda: any(event["kind"] == "migration_undone" for event in get(client, "/events", "broken")))
     assert client.get("/healthz").json()["status"] == "degraded"
     assert client.delete(f"{ROOT}/broken").status_code == 204
     assert get(client, "/events", "broken")  # stay until they are old

@@ -239,7 +239,7 @@ class MigrationLoop:
 
     def _give_up(self, reason: str) -> None:
         """Another service is started where this one was."""
-        self.trouble.warn("service", reason, "service_ended")
+        self.trouble.warn("service", reason, "service_died")
         site, self.site, self.phase = self.site, None, "failed"
         if site is not None:
             site.close()
@@ -363,7 +363,8 @@ class MigrationLoop:
             return
         self.refused += 1
         self._not_before_s = time.monotonic() + AGAIN_S
-        self.trouble.warn(key, f"{way}: {done.status}, {done.reason}", f"migration_{done.status}")
+        said, kind = ("failed", "failed") if done.status == "failed" else ("rolled back", "undone")
+        self.trouble.warn(key, f"{way}: {said}, {done.reason}", f"migration_{kind}")
 
     def _serves(self, node: int) -> None:
         if self.names[node] != self.node_name:

@@ -118,7 +118,7 @@ def event_level(kind: str) -> Level:
     last = kind.rpartition("_")[2]
     if last in {"died", "failed", "refused", "trouble", "lost", "killed", "kill", "overbooked"}:
         return "bad"
-    if last in {"restarted", "overrun", "again"}:
+    if last in {"restarted", "overrun", "again", "undone"}:
         return "warn"
     return "ok" if last in {"back", "started", "repaired"} else "quiet"
 
