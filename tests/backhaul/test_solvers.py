@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from edgewright.backhaul.bounds import efficiency_bound, value_bound
 from edgewright.backhaul.generate import Recipe, generate, traffic
+from edgewright.backhaul.kernels.construction import enumerate_some
+from edgewright.backhaul.kernels.flows import Aim, Flows, aim_of, flows_of
 from edgewright.backhaul.model import Network, Objective, Problem, check, read_network
 from edgewright.backhaul.rates import max_min_rates
 from edgewright.backhaul.solvers import SOLVERS
@@ -79,6 +81,25 @@ def test_enumeration_finds_the_best_of_all(objective: Objective, monkeypatch: py
         values = (objective.value(problem.demand_mbps, max_min_rates(problem, np.array(choice))) for choice in choices)
         found = load(SOLVERS["enumeration"])(problem)
         assert found.value == pytest.approx(max(values), abs=1e-9)
+
+
+def test_enumeration_in_parts_is_that_at_once() -> None:
+    """From nothing, so that what is found soon has the bound cut elsewhere than where a part ended."""
+    for seed in range(40):
+        network = generate(Recipe(nodes=8, paths=2), seed=seed)
+        for matrix in traffic(len(network.flows), 2, active=0.8, demand_mbps=(300, 2500), seed=seed):
+            flows, aim = (
+                flows_of(Problem(network, np.array(matrix.demand_mbps))),
+                aim_of(Problem(network, np.zeros(len(network.flows)))),
+            )
+
+            def found(most: int, flows: Flows = flows, aim: Aim = aim) -> float:
+                now, best, value, done = flows.first.copy(), flows.first.copy(), -1.0, False
+                while not done:
+                    value, _, done = enumerate_some(now, best, value, flows, aim, most)
+                return value
+
+            assert [found(most) for most in range(1, 14)] == pytest.approx([found(10**9)] * 13, abs=1e-9)
 
 
 def test_alpha_fairness_lies_between_efficiency_and_the_worst_served() -> None:

@@ -80,6 +80,8 @@ def enumerate_some(
             if bounded:
                 bound = aim.efficiency * (carried[placed] + rest[placed]) / offered + (1.0 - aim.efficiency)
                 if bound <= best_value + BETTER:
+                    for k in range(placed, count):  # a call before may have left them further on
+                        now[falling[k]] = flows.first[falling[k]]
                     break
         else:
             value = evaluate(now, flows, offered, aim)

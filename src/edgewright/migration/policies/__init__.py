@@ -16,6 +16,7 @@ POLICIES = {
     "forecast": "edgewright.migration.policies.forecast:forecast",
     "sarsa": "edgewright.migration.policies.learned:sarsa",
     "dqn": "edgewright.migration.policies.learned:dqn",
+    "dqn-lstm": "edgewright.migration.policies.learned:dqn_lstm",
     "prospects": "edgewright.migration.policies.learned:prospects",
 }
 

@@ -59,5 +59,9 @@ def dqn(scenario: Scenario) -> Learned:
     return Learned(scenario, shipped("dqn"))
 
 
+def dqn_lstm(scenario: Scenario) -> Learned:
+    return Learned(scenario, shipped("dqn-lstm"))
+
+
 def sarsa(scenario: Scenario) -> Learned:
     return Learned(scenario, shipped("sarsa"))
