@@ -23,9 +23,10 @@ from edgewright.demo.counter import PORT
 from edgewright.drivers.host import HostError
 from edgewright.drivers.linux.criu import CriuMissing, obtain
 from edgewright.drivers.linux.criu_migrator import CriuMigrator
-from edgewright.drivers.linux.edge import CLIENT, EdgeNetwork
+from edgewright.drivers.linux.edge import CLIENT, Edge, EdgeNetwork
+from edgewright.drivers.linux.leftovers import services_folder
 from edgewright.drivers.linux.moves import MARK
-from edgewright.drivers.linux.namespaces import inside
+from edgewright.drivers.linux.namespaces import NetworkError, inside, remove
 from edgewright.drivers.linux.processes import Process
 from edgewright.drivers.migration import Phase
 from edgewright.drivers.watcher import Watcher
@@ -277,6 +278,50 @@ def test_a_restore_that_fails_leaves_the_source_serving(site: Site) -> None:
         assert site.migrator.migrate("counter", "b").status == "done"
         serves_alone(site, "b", watcher)
         nothing_lost(watcher)
+
+
+def test_a_target_that_is_gone_leaves_the_source_serving(require: Callable[..., None]) -> None:
+    require("criu")
+    with EdgeNetwork(NODES) as network, services_folder() as folder:
+        migrator = CriuMigrator(network.edge, folder)
+        site = Site(network, migrator, folder)
+
+        def remove_it(phase: Phase) -> None:
+            if phase == "pre_copy":
+                remove([network.edge.namespace("b")])
+
+        try:
+            with site.watch(site.start()) as watcher:
+                assert migrator.migrate("counter", "b", remove_it).status == "rolled_back"
+                before = watcher.answers
+                wait_until(lambda: watcher.answers > before + 20)
+                assert migrator.preflight("counter", "b") == ["the network namespace of b is gone"]
+                assert migrator.migrate("counter", "c").status == "done"
+                nothing_lost(watcher)
+        finally:
+            migrator.close()
+
+
+def test_a_hand_over_that_fails_is_not_told_as_done(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with site.watch(site.start()) as watcher:
+        with monkeypatch.context() as patched:
+
+            def fail(*_: object) -> None:
+                raise NetworkError("no route today")
+
+            patched.setattr(Edge, "send", fail)
+            failed = site.migrator.migrate("counter", "b")
+            assert failed.status == "failed"
+            assert "no route today" in failed.reason
+        assert site.migrator.reconcile() == ["counter: its move to b stopped at `hand_over`: b serves"]
+        serves_alone(site, "b", watcher)
+        nothing_lost(watcher)
+
+
+def test_nobody_else_looks_into_a_folder_of_services() -> None:
+    with services_folder() as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
 
 
 def test_a_listener_that_raises_rolls_back(site: Site) -> None:

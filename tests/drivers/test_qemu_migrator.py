@@ -211,6 +211,30 @@ QemuMigrator({site.network.edge!r}, Path({str(site.folder)!r})).migrate({MACHINE
     serves_alone(site, node, watcher)
 
 
+def test_killed_with_its_copy_before_the_hand_over_the_source_serves(site: Site, watcher: Watcher) -> None:
+    """Requests wait on two hops of a route then."""
+    source, target = str(site.migrator.where(MACHINE)), site.other()
+    program = f"""
+import os, signal
+from pathlib import Path
+from edgewright.drivers.linux.edge import Edge
+from edgewright.drivers.linux.qemu_migrator import QemuMigrator
+def at(phase):
+    if phase == "hand_over":
+        own = migrator.process({MACHINE!r})
+        for process in migrator._instances({MACHINE!r}):
+            if process != own: os.kill(process.pid, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+migrator = QemuMigrator({site.network.edge!r}, Path({str(site.folder)!r}))
+migrator.migrate({MACHINE!r}, {target!r}, at)
+"""
+    killed = subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": SOURCES}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (said,) = site.migrator.reconcile()
+    assert said.endswith(f"stopped at `hand_over`: {source} serves on")
+    serves_alone(site, source, watcher)
+
+
 def test_a_source_that_dies_meanwhile_is_reported(site: Site) -> None:
     """The last one: the machine is gone."""
     process, target = site.migrator.process(MACHINE), site.other()

@@ -50,6 +50,9 @@ def test_costs_are_fitted_to_measured_migrations(tmp_path: Path) -> None:
     costs = costs_of(file)
     assert costs["process"].downtime_ms(60) == pytest.approx(90.0)
     assert costs["machine"].downtime_ms(500) == pytest.approx(80.0)
+    falling = ["machine,20,220", "machine,100,200", "machine,300,180"]
+    file.write_text("\n".join(["mechanism,memory_mb,downtime_ms", *falling]))
+    assert costs_of(file)["machine"].downtime_ms(20) == pytest.approx(200.0)
     file.write_text("mechanism,memory_mb,downtime_ms\nprocess,20,x\n")
     with pytest.raises(InputError, match=r"row 2: downtime_ms: got 'x'"):
         costs_of(file)

@@ -13,9 +13,12 @@ import pytest
 import yaml
 
 from edgewright.drivers.linux.criu import CriuMissing, obtain
+from edgewright.drivers.linux.leftovers import FOLDERS
 from edgewright.drivers.linux.namespaces import FOLDER
 from edgewright.drivers.migration import Migration
-from edgewright.migration.sites import IMAGES, Moved, SimulatedSite
+from edgewright.migration.model import SHIPPED
+from edgewright.migration.policies.learned import shipped
+from edgewright.migration.sites import Moved, SimulatedSite
 from edgewright.service.settings import Settings
 
 from .conftest import PREFIX, Client, running, settings, until
@@ -148,6 +151,42 @@ def test_what_is_wrong_is_refused_and_changes_nothing(client: Client) -> None:
     assert client.patch(f"{ROOT}/follow", json={"mode": "paused"}).status_code == 401
 
 
+def test_a_loop_that_cannot_be_made_leaves_its_name_free(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgewright.migration.loads.PACKAGE", "no_such_package")
+    place = yaml.safe_load((SHIPPED / "highway.yaml").read_text())
+    absent = scenario("other", scenario=place | {"load": {"kind": "published", "trace": "google-2019"}})
+    for _ in range(2):
+        refused = client.post(ROOT, json=absent)
+        assert (refused.status_code, refused.json()["field"]) == (400, "load.trace")
+    files = scenario("other", scenario=place | {"load": {"kind": "trace", "file": "/etc/passwd"}})
+    assert client.post(ROOT, json=files).json()["field"] == "scenario.load.kind"
+    assert client.post(ROOT, json=scenario("other")).status_code == 201
+
+
+def test_a_policy_is_a_file_that_is_found_again(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in shipped("dqn").parent.glob("dqn.*"):
+        (tmp_path / f"mine{file.suffix}").write_bytes(file.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert order(client, "PATCH", "", {"policy": "mine.npz"})["policy"] == str(tmp_path / "mine.npz")
+    assert client.patch(f"{ROOT}/follow", json={"policy": "x" * 300 + ".npz"}).status_code == 400
+
+
+def test_a_policy_that_is_gone_at_the_restart_pauses(tmp_path: Path) -> None:
+    for file in shipped("dqn").parent.glob("dqn.*"):
+        (tmp_path / f"mine{file.suffix}").write_bytes(file.read_bytes())
+    given = with_migration(tmp_path)
+    with following(given) as client:
+        key = client.made.first_key
+        order(client, "PATCH", "", {"policy": str(tmp_path / "mine.npz")})
+    (tmp_path / "mine.npz").unlink()
+    with running(given, key=key) as client:
+        until(lambda: get(client)["phase"] == "running")
+        assert (get(client)["mode"], get(client)["policy"]) == ("paused", "nearest")
+        until(lambda: events(client, "policy_failed"))
+
+
 def test_a_migration_that_fails_leaves_the_source_and_is_told(client: Client) -> None:
     class Broken(SimulatedSite):
         def migrate(self, target: int, on_phase: Any = None) -> Moved:
@@ -216,7 +255,7 @@ def test_a_real_service_follows_and_a_kill_leaves_nothing(tmp_path: Path, requir
 
     def own(process: Up) -> list[Path]:
         ours = f"edgewright-{process.process.pid}-*"
-        return [*FOLDER.glob(ours), *IMAGES.glob(ours)]
+        return [*FOLDER.glob(ours), *FOLDERS.glob(ours)]
 
     with up(given, **environment) as first:
         key = first.key

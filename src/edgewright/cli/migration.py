@@ -132,7 +132,7 @@ def mechanisms(
             (applications, "--applications", APPLICATIONS),
         )
     ]
-    sizes = [int(size) if size.isdigit() else 0 for size in memory_mb.split(",")]
+    sizes = [int(size) if size.isdecimal() else 0 for size in memory_mb.split(",")]
     if min(sizes) < 1:
         raise InputError("--memory-mb", memory_mb, "whole numbers >= 1, with commas")
     writable(out, "--out")

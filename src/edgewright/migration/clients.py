@@ -178,7 +178,7 @@ class Calls(_Socket):
     def __init__(self, namespace: str, address: str, port: int) -> None:
         self._peer = f"{address}:{port}"
         self._open: dict[str, tuple[str, float, float]] = {}  # by call: what waits for an answer, said first, and last
-        self._number = 0
+        self._number, self._change = 0, threading.Lock()
         opened = inside(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         opened.connect((address, port))
         super().__init__(opened)
@@ -186,11 +186,12 @@ class Calls(_Socket):
     def _send(self) -> None:
         due_s = time.monotonic()
         while not self._end.is_set():
-            self._number += 1
-            self._say(str(self._number), "INVITE")
-            for call, (method, first_s, last_s) in list(self._open.items()):
-                if time.monotonic() - last_s > T1_S:
-                    self._say(call, method, first_s)
+            with self._change:
+                self._number += 1
+                self._say(str(self._number), "INVITE")
+                for call, (method, first_s, last_s) in list(self._open.items()):
+                    if time.monotonic() - last_s > T1_S:
+                        self._say(call, method, first_s)
             due_s = max(due_s + 1 / CALLS_PER_S, time.monotonic())
             self._end.wait(max(0.0, due_s - time.monotonic()))
 
@@ -213,12 +214,13 @@ class Calls(_Socket):
                 continue
             call, sequence = _heads(data.decode(errors="replace"))
             method = sequence.rpartition(" ")[2]
-            if not data.startswith(b"SIP/2.0 200") or self._open.get(call, ("",))[0] != method:
-                continue
-            self._got.append((time.monotonic(), self._open.pop(call)[1], len(data)))
-            if method == "INVITE":
-                self._say(call, "ACK")
-                self._say(call, "BYE")
+            with self._change:
+                if not data.startswith(b"SIP/2.0 200") or self._open.get(call, ("",))[0] != method:
+                    continue
+                self._got.append((time.monotonic(), self._open.pop(call)[1], len(data)))
+                if method == "INVITE":
+                    self._say(call, "ACK")
+                    self._say(call, "BYE")
 
     def _lost(self) -> int:
         return len(self._open)

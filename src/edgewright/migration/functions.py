@@ -32,6 +32,7 @@ TRANSPORTS: dict[str, str] = {  # of protocols; stacks of TS 23.501, 8.2 and 8.3
     "udp": "udp",
     "sctp": "sctp",
 }
+PLURAL = {"process": "processes", "machine": "machines"}
 KEPT_BY_A_PROCESS = ("tcp", "udp", "ip")  # sockets that CRIU can dump and restore
 
 
@@ -108,7 +109,7 @@ class Cost:
     per_mb_ms: float
 
     def downtime_ms(self, memory_mb: float) -> float:
-        return self.base_ms + self.per_mb_ms * memory_mb
+        return max(self.base_ms + self.per_mb_ms * memory_mb, 0.0)
 
 
 MEASURED: dict[Mechanism, Cost] = {  # docs/migration.md: on one host, machines without KVM
@@ -131,9 +132,10 @@ def costs_of(path: str | Path) -> dict[Mechanism, Cost]:
     found = dict(MEASURED)
     for mechanism, points in seen.items():
         memory_mb, downtime_ms = np.array(points).T
-        several = np.ptp(memory_mb) > 0
-        slope, base = np.polyfit(memory_mb, downtime_ms, 1) if several else (0.0, downtime_ms.mean())
-        found[mechanism] = Cost(float(base), max(float(slope), 0.0))  # type: ignore[index]
+        slope, base = np.polyfit(memory_mb, downtime_ms, 1) if np.ptp(memory_mb) > 0 else (0.0, 0.0)
+        if slope <= 0:
+            slope, base = 0.0, downtime_ms.mean()
+        found[mechanism] = Cost(float(base), float(slope))  # type: ignore[index]
     return found
 
 
@@ -158,7 +160,7 @@ def choose(
     lost = lost_by_a_process(function)
     reasons = [f"not as a process: {reason}" for reason in lost]
     kept = [one for one in available if one == "machine" or not lost]
-    reasons += [f"no {one}s here" for one in ("process", "machine") if one not in available]
+    reasons += [f"no {many} here" for one, many in PLURAL.items() if one not in available]
     if not kept:
         return Choice(where.name, function.name, None, None, tuple(reasons))
     expected = {one: costs[one].downtime_ms(function.memory_mb) for one in kept}

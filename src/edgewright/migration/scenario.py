@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from edgewright.core.documents import Document, Name, build, load, load_json, load_yaml
 from edgewright.core.errors import InputError
 from edgewright.migration.model import SHIPPED, Scenario, TraceLoad, read_scenario
-from edgewright.migration.policies import make_policy
 
 SLOWEST, FASTEST = 0.1, 20.0
 Pace = Annotated[float, Field(ge=SLOWEST, le=FASTEST)]
@@ -35,7 +34,6 @@ class LoopScenario(Document):
 
     @model_validator(mode="after")
     def _consistent(self) -> LoopScenario:
-        make_policy(self.policy, self.scenario)  # raises InputError
         source = self.scenario.load
         if isinstance(source, TraceLoad) and not Path(source.file).is_absolute():
             raise InputError("scenario.load.file", source.file, "an absolute path, outside of a file")
@@ -48,8 +46,11 @@ def read_loop(path: str | Path) -> LoopScenario:
 
 
 def parse_loop(text: str, *, source: str, yaml_syntax: bool = False) -> LoopScenario:
-    """The scenario stands in the text itself. Raises InputError."""
-    return _whole((load_yaml if yaml_syntax else load_json)(text, source=source), source=source, folder=None)
+    """The scenario stands in the text itself, and names no file. Raises InputError."""
+    found = _whole((load_yaml if yaml_syntax else load_json)(text, source=source), source=source, folder=None)
+    if isinstance(found.scenario.load, TraceLoad):  # who may start a loop may not therefore read this host's files
+        raise InputError("scenario.load.kind", "trace", "drawn or published", source=source)
+    return found
 
 
 def _whole(data: Any, *, source: str, folder: Path | None) -> LoopScenario:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import shutil
 import socket
 import sys
 import time
@@ -19,23 +16,17 @@ import numpy as np
 import edgewright
 from edgewright.core.contracts import FloatArray
 from edgewright.drivers.host import HostError
-from edgewright.drivers.linux import namespaces
 from edgewright.drivers.linux.criu_migrator import CriuMigrator
 from edgewright.drivers.linux.edge import CLIENT, EdgeNetwork
-from edgewright.drivers.linux.moves import MARK
-from edgewright.drivers.linux.namespaces import inside, new_prefix
+from edgewright.drivers.linux.leftovers import services_folder
+from edgewright.drivers.linux.namespaces import inside
 from edgewright.drivers.linux.probes import KEPT, Probes, Responders
-from edgewright.drivers.linux.processes import Process
-from edgewright.drivers.linux.trees import end, instances
 from edgewright.drivers.migration import Migration, Phase, ignore
 from edgewright.drivers.watcher import Watched, Watcher
 from edgewright.migration.model import Scenario
 
 SERVICE, PORT = "counter", 7000
 SETTLE_S = 0.3  # for answers that waited to arrive
-IMAGES = Path("/dev/shm") if os.path.isdir("/dev/shm") else Path("/tmp")  # noqa: S108 - an image is as big as memory
-END_TIMEOUT_S = 10.0
-_OURS = re.compile(r"edgewright-(\d+)-(\d+)-\d+-services")
 
 
 @dataclass(frozen=True)
@@ -86,9 +77,7 @@ class LiveSite:
         self._names = scenario.names
         with contextlib.ExitStack() as stack, _told():
             network = stack.enter_context(EdgeNetwork(self._names))
-            folder = IMAGES / f"{new_prefix()}services"
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            self.migrator = migrator = CriuMigrator(network.edge, folder)
+            self.migrator = migrator = CriuMigrator(network.edge, stack.enter_context(services_folder()))
             stack.callback(migrator.close)
             words = ["-m", "edgewright.demo.counter", "--address", "{address}", "--port", str(PORT)]
             sources = str(Path(edgewright.__file__).parents[1])
@@ -172,16 +161,6 @@ class SimulatedSite:
 
     def close(self) -> None:
         pass
-
-
-def reconcile() -> None:
-    """Remove what processes that are no more left behind: services, their folders, network namespaces."""
-    for folder in IMAGES.glob("edgewright-*-services"):
-        match = _OURS.fullmatch(folder.name)
-        if match and not Process(int(match[1]), int(match[2])).alive:
-            end(instances(f"{MARK}={folder}/{SERVICE}"), END_TIMEOUT_S)
-            shutil.rmtree(folder, ignore_errors=True)
-    namespaces.reconcile()
 
 
 @contextlib.contextmanager

@@ -29,7 +29,6 @@ class Backhauls(Kind[LoopScenario, BackhaulRow, BackhaulLoop]):
         return read_scenario(path)
 
     def _row(self, scenario: LoopScenario) -> BackhaulRow:
-        choose_plane(self.settings, scenario)
         return BackhaulRow(mode="act", planner=scenario.planner, demand={"matrix": None, "factor": 1.0}, choice=[])
 
     def _edited(self, row: BackhaulRow, old: LoopScenario, new: LoopScenario) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Kind(ABC, Generic[S, R, L]):
 
     @abstractmethod
     def _row(self, scenario: S) -> R:
-        """Of a new loop. Raises InputError where its driver cannot be."""
+        """Of a new loop. Raises InputError."""
 
     @abstractmethod
     def _edited(self, row: R, old: S, new: S) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Kind(ABC, Generic[S, R, L]):
 
     @abstractmethod
     def _loop(self, scenario: S, row: R) -> L:
-        """Not yet started. Raises InputError."""
+        """Not yet started. Raises InputError, also where its driver cannot be."""
 
     def read_given(self) -> None:
         """Raises InputError."""
@@ -107,9 +107,10 @@ class Kind(ABC, Generic[S, R, L]):
                 raise InputError("name", scenario.name, "a name that no loop has yet")
             row = self._row(scenario)
             row.name, row.scenario, row.created = scenario.name, scenario.model_dump(mode="json"), time.time()
+            loop = self._loop(scenario, row)  # what it refuses is not kept
             with self.store.write() as session:
                 session.add(row)
-            return self._begin(scenario, row)
+            return self._begin(loop)
 
     def delete(self, name: str) -> None:
         """End a loop and all that it made, and forget it; its decisions stay until they are old."""
@@ -152,10 +153,9 @@ class Kind(ABC, Generic[S, R, L]):
                     setattr(row, name, value)
             self.recorder.event("scenario", f"{self.file} was edited: taken over", loop=row.name)
             scenario = self.given
-        self._begin(scenario, row)
+        self._begin(self._loop(scenario, row))
 
-    def _begin(self, scenario: S, row: R) -> L:
-        loop = self._loop(scenario, row)
+    def _begin(self, loop: L) -> L:
         loop.start()
         self.loops[loop.name] = loop
         return loop

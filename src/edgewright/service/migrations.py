@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgewright.core.errors import InputError
+from edgewright.migration.policies import make_policy
 from edgewright.migration.scenario import LoopScenario, read_loop
 from edgewright.migration.sites import Site
 from edgewright.service.kinds import Kind
 from edgewright.service.loops.migration import MigrationLoop, MigrationOrders
+from edgewright.service.loops.orders import named_policy
 from edgewright.service.loops.sites import SiteChoice, choose_site, make_site
 from edgewright.service.store.tables import MigrationRow
 
@@ -29,8 +32,8 @@ class Migrations(Kind[LoopScenario, MigrationRow, MigrationLoop]):
         return read_loop(path)
 
     def _row(self, scenario: LoopScenario) -> MigrationRow:
-        choose_site(self.settings, scenario)
-        return MigrationRow(mode="act", policy=scenario.policy, pace=scenario.pace, node="")
+        policy, _ = named_policy(scenario.policy, lambda name: make_policy(name, scenario.scenario))
+        return MigrationRow(mode="act", policy=policy, pace=scenario.pace, node="")
 
     def _edited(self, row: MigrationRow, old: LoopScenario, new: LoopScenario) -> dict[str, Any]:
         return {
@@ -40,5 +43,14 @@ class Migrations(Kind[LoopScenario, MigrationRow, MigrationLoop]):
         }
 
     def _loop(self, scenario: LoopScenario, row: MigrationRow) -> MigrationLoop:
-        orders = MigrationOrders(row.mode, row.policy, row.pace)  # type: ignore[arg-type]
-        return MigrationLoop(scenario, choose_site(self.settings, scenario), orders, self.recorder, row.node, self.make)
+        orders, note = MigrationOrders(row.mode, row.policy, row.pace), ""  # type: ignore[arg-type]
+        try:
+            named_policy(row.policy, lambda name: make_policy(name, scenario.scenario))
+        except InputError as error:  # a file that is gone since: the service must not stay down for it
+            note = f"{row.policy} cannot be used any more; paused, the service stays where it is: {error}"
+            orders = MigrationOrders("paused", "nearest", row.pace)
+        choice = choose_site(self.settings, scenario)
+        loop = MigrationLoop(scenario, choice, orders, self.recorder, row.node, self.make)
+        if note:
+            loop.event("policy_failed", note)
+        return loop

@@ -7,14 +7,14 @@ import time
 import numpy as np
 
 from edgewright.backhaul.kernels.construction import enumerate_some
-from edgewright.backhaul.kernels.flows import aim_of, evaluate, flows_of
+from edgewright.backhaul.kernels.flows import BETTER, aim_of, evaluate, flows_of
 from edgewright.backhaul.model import Problem, Solution
 from edgewright.backhaul.solvers.solution import solved
 from edgewright.backhaul.solvers.subset_sum import placed
 from edgewright.core.errors import InputError
 
 COMBINATIONS = 1_000_000
-BATCH = 100_000  # flows placed between two looks at the clock
+BATCH = 20_000  # flows placed between two looks at the clock
 
 
 def enumeration(
@@ -28,7 +28,8 @@ def enumeration(
         raise InputError("solver", f"enumeration of {there:.3g} combinations", f"at most {combinations:,}")
     aim, now = aim_of(problem), flows.first.copy()
     best, tried, _ = placed(flows, aim, deadline)
-    value, done = evaluate(best, flows, flows.demand.sum(), aim), False
+    value = evaluate(best, flows, flows.demand.sum(), aim)
+    done = value >= 1.0 - BETTER
     while not done and time.monotonic() < deadline:
         value, some, done = enumerate_some(now, best, value, flows, aim, BATCH)
         tried += some

@@ -26,7 +26,7 @@ from typing import Any, Self
 from edgewright.core.documents import unique
 from edgewright.core.errors import InputError
 from edgewright.drivers.host import NAME_PATTERN
-from edgewright.drivers.linux.namespaces import TIMEOUT_S, NetworkError, batch, inside, new_prefix, remove
+from edgewright.drivers.linux.namespaces import FOLDER, TIMEOUT_S, NetworkError, batch, inside, new_prefix, remove
 
 CLIENT, FABRIC = "client", "fabric"
 WIRES, SERVICES = IPv4Address("10.6.0.0"), IPv4Address("10.7.0.1")  # first addresses
@@ -53,6 +53,10 @@ class Edge:
     def namespace(self, node: str) -> str:
         return self.prefix + (node if node in (CLIENT, FABRIC) else f"n{self._number(node)}")
 
+    def is_there(self, node: str) -> bool:
+        """Somebody may have removed its namespace."""
+        return (FOLDER / self.namespace(node)).exists()
+
     def address(self, number: int) -> str:
         """Of a service."""
         return str(SERVICES + number)
@@ -67,6 +71,8 @@ class Edge:
 
     def take(self, address: str, node: str) -> None:
         """Sockets bound to it stay. The node need not have it."""
+        if not self.is_there(node):
+            return
         batch("ip", [f"addr replace {address}/32 dev lo", f"addr del {address}/32 dev lo"], self.namespace(node))
 
     def connect(self, address: str, node: str, tap: str, mac: str) -> None:
@@ -87,7 +93,7 @@ class Edge:
     def disconnect(self, address: str, node: str, tap: str) -> None:
         """The tap device goes, which need not be there; a machine that has it open hears nothing any more."""
         namespace = self.namespace(node)
-        if inside(namespace, lambda: tap in [name for _, name in socket.if_nameindex()]):
+        if self.is_there(node) and inside(namespace, lambda: tap in [name for _, name in socket.if_nameindex()]):
             batch("ip", [f"link del {tap}"], namespace)
 
     def addresses(self, node: str) -> list[str]:
@@ -119,7 +125,10 @@ class Edge:
         The filter lets pass what comes from any hop of a route. One connection in 257 still gets to the source.
         """
         hops = f"nexthop dev {self._port(node)} weight 256 nexthop dev {self._port(source)} weight 1"
-        batch("ip", [f"route replace {address}/32 {hops}"], self._fabric)
+        try:
+            batch("ip", [f"route replace {address}/32 {hops}"], self._fabric)
+        except NetworkError:  # a kernel without such routes
+            batch("ip", [self.hold_command(address, node)], self._fabric)
 
     def send(self, address: str, node: str) -> None:
         """Packets go to this node, first those that wait for it; those that wait for another one are dropped."""
@@ -133,8 +142,9 @@ class Edge:
     def where(self, address: str) -> str | None:
         """The node that gets a service's packets; None where they wait or go nowhere."""
         routes = self._shown(self._fabric, "route", "show", f"{address}/32")
+        hops = [max(one.get("nexthops", [one]), key=lambda hop: hop.get("weight", 1)) for one in routes]
         neighbours = self._shown(self._fabric, "neigh", "show", "to", address, "nud", "permanent")
-        ports = {one["dev"] for one in routes} & {one["dev"] for one in neighbours}
+        ports = {one.get("dev") for one in hops} & {one["dev"] for one in neighbours}
         return next((node for node in self.nodes if self._port(node) in ports), None)
 
     @property

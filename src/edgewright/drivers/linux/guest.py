@@ -74,7 +74,7 @@ class Guest:
             for name, source in files.items():
                 there = tree / name.lstrip("/")
                 there.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, there)
+                shutil.copy(source, there)
             (tree / "address").write_text(f"ADDRESS={shlex.quote(address)}\n")
             exports = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
             (tree / "start").write_text(f"#!/bin/busybox sh\n{''.join(exports)}exec {shlex.join(command)}\n")
@@ -134,6 +134,8 @@ def _in_order(names: Sequence[str], files: Mapping[str, Path]) -> list[Path]:
     """Modules, each after those that it says it depends on."""
     found: list[Path] = []
     for name in names:
+        if name not in files:
+            raise FetchError(f"the kernel has no module {name}.ko")
         depends = re.search(rb"\0depends=([^\0]*)\0", b"\0" + files[name].read_bytes())
         before = depends[1].decode().split(",") if depends and depends[1] else []
         found += [file for file in [*_in_order(before, files), files[name]] if file not in found]

@@ -47,7 +47,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def services(self) -> tuple[str, ...]:

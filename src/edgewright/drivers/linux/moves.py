@@ -125,6 +125,8 @@ class EdgeMigrator(ABC):
             except InputError as error:  # stopped meanwhile
                 if name in self.services:
                     done.append(str(error))
+            except Exception as error:
+                done.append(f"{name}: {type(error).__name__}: {error}")
         return done
 
     # What a mechanism is
@@ -174,13 +176,17 @@ class EdgeMigrator(ABC):
         """A new service -> its address. `command` of it, and `launch` of what has that command."""
         if not re.fullmatch(NAME_PATTERN, name):
             raise InputError("name", name, f"a name like {NAME_PATTERN}")
-        with self._journal.lock(""), self._journal.lock(name):
-            if name in self.services:
-                raise InputError("name", name, "a service that does not run yet")
-            number = self._journal.free_number()
+        with self._journal.lock(name):
+            with self._journal.lock(""):
+                if name in self.services:
+                    raise InputError("name", name, "a service that does not run yet")
+                number = self._journal.free_number()
+                # Written before it is started: who starts a service and is killed leaves one that can be stopped.
+                state = State(name, number, (), node, Process(0, 0))
+                self._journal.write(state)
             address = self.edge.address(number)
-            state = State(name, number, tuple(command(address)), node, Process(0, 0))
             try:
+                state = replace(state, command=tuple(command(address)))
                 self._attach(state, node)
                 state = replace(state, process=launch(state))
                 self._journal.write(state)
@@ -202,7 +208,8 @@ class EdgeMigrator(ABC):
         self.edge.hold(address, state.node)  # first: a copy that is ended while it may send resets its connections
         others = (*self._left_halfway(state, move.target), *self._instances(state.name))
         end([one for one in others if one != state.process], END_TIMEOUT_S)
-        self._detach(state, move.target)
+        with contextlib.suppress(NetworkError, OSError):  # the source must go on whatever the target has become
+            self._detach(state, move.target)
         if not state.process.alive:
             self.edge.forget(address)
             self._discard(state)
@@ -217,7 +224,8 @@ class EdgeMigrator(ABC):
         assert state.move is not None
         assert state.move.copy is not None
         self.edge.send(self.edge.address(state.number), state.move.target)
-        self._detach(state, state.node)
+        with contextlib.suppress(NetworkError, OSError):  # the source must end whatever its node has become
+            self._detach(state, state.node)
         if state.process.alive:
             os.kill(state.process.pid, signal.SIGKILL)
         return replace(state, node=state.move.target, process=state.move.copy)
@@ -281,7 +289,7 @@ class EdgeMigrator(ABC):
         end(self._instances(state.name), END_TIMEOUT_S)
         shutil.rmtree(self._journal.images(state.name), ignore_errors=True)
         self._journal.forget(state.name)
-        with contextlib.suppress(NetworkError):  # the network may be gone
+        with contextlib.suppress(NetworkError, OSError):  # the network may be gone
             self.edge.forget(self.edge.address(state.number))
             self._detach(state, node)
 
@@ -390,7 +398,11 @@ class _Migration:
         try:
             if step in ("hand_over", "clean_up"):
                 said = self._owner._settle(self._state.name)
-                return ("done" if self._owner.where(self._state.name) else "failed"), f"{reason}; {'; '.join(said)}"
+                now = self._owner._journal.read(self._state.name)
+                status: Status = "done" if now.node == self._target else "rolled_back"
+                if now.move is not None or not now.process.alive:
+                    status = "failed"
+                return status, f"{reason}; {'; '.join(said)}"
             self._owner._roll_back(self._state)
             self._thaw(held_s)
             return "rolled_back", reason

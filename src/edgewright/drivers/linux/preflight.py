@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgewright.drivers.linux.edge import Edge
 from edgewright.drivers.linux.journal import State
-from edgewright.drivers.linux.namespaces import FOLDER, inside
+from edgewright.drivers.linux.namespaces import inside
 from edgewright.drivers.linux.sockets import has_sctp, listening, sockets
 from edgewright.drivers.linux.trees import memory_bytes, tree
 
@@ -19,7 +19,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104
 def obstacles(state: State, edge: Edge, target: str, folder: Path) -> list[str]:
     """Reasons why a running service cannot go to another node; images are to lie in `folder`."""
     found = []
-    network_is_there = (FOLDER / edge.namespace(target)).exists()
+    network_is_there = edge.is_there(target)
     if not network_is_there:
         found.append(f"the network namespace of {target} is gone")
     needed = sum(map(memory_bytes, tree(state.process.pid))) + SPARE_BYTES

@@ -24,7 +24,6 @@ from edgewright.drivers.linux.edge import Edge
 from edgewright.drivers.linux.guest import Guest, obtain
 from edgewright.drivers.linux.journal import State
 from edgewright.drivers.linux.moves import EdgeMigrator, Mechanism
-from edgewright.drivers.linux.namespaces import FOLDER
 from edgewright.drivers.linux.preflight import available_bytes
 from edgewright.drivers.linux.processes import Process, passed_on
 from edgewright.drivers.linux.qmp import LONGEST_PATH, Monitor, MonitorError
@@ -33,6 +32,7 @@ from edgewright.drivers.migration import MoveError
 
 START_TIMEOUT_S, COPY_TIMEOUT_S, PROBE_TIMEOUT_S = 120.0, 120.0, 10.0
 POLL_S = 0.003
+LEAST_MB = 128  # with less the guest cannot unpack itself
 ROUNDS = 12  # of pre-copy, at most
 ENOUGH_BYTES = 2 << 20  # left to copy, for the freeze to come
 FASTEST = 10 << 30  # bytes/s
@@ -69,8 +69,8 @@ class QemuMigrator(EdgeMigrator):
         `files`: of this host, by their path in the machine, which has busybox and python3 besides. With a `port`, wait
         until it accepts connections there. Raises HostError; nothing is left then.
         """
-        if memory_mb < 64:
-            raise InputError("memory_mb", memory_mb, "at least 64")
+        if memory_mb < LEAST_MB:
+            raise InputError("memory_mb", memory_mb, f"at least {LEAST_MB}")
 
         def command_at(address: str) -> list[str]:
             initramfs = self._initramfs(name)
@@ -85,7 +85,7 @@ class QemuMigrator(EdgeMigrator):
 
     def _obstacles(self, state: State, target: str) -> list[str]:
         found = []
-        if not (FOLDER / self.edge.namespace(target)).exists():
+        if not self.edge.is_there(target):
             found.append(f"the network namespace of {target} is gone")
         elif (address := self.edge.address(state.number)) in self.edge.addresses(target):
             found.append(f"the address {address} is taken at {target}")
@@ -118,10 +118,9 @@ class QemuMigrator(EdgeMigrator):
 
     def _remove(self, state: State, node: str) -> None:
         super()._remove(state, node)
-        for file in (self._initramfs(state.name), *self._journal.folder.glob(f"{state.name}.*.qmp")):
-            file.unlink(missing_ok=True)
-        for file in self._journal.folder.glob(f"{state.name}.*.log"):
-            file.unlink(missing_ok=True)
+        for pattern in ("initramfs", "copy", "*.qmp", "*.log"):
+            for file in self._journal.folder.glob(f"{state.name}.{pattern}"):
+                file.unlink(missing_ok=True)
 
     # Inside
 
@@ -152,8 +151,8 @@ class QemuMigrator(EdgeMigrator):
         socket.unlink(missing_ok=True)
         device = f"virtio-net-pci,netdev=net,mac={_mac(state)}"
         words = [*state.command, "-netdev", f"tap,id=net,ifname={_tap(state)},script=no,downscript=no"]
-        words += ["-chardev", f"file,id=log,path={log},append=on", "-serial", "chardev:log"]
-        words += ["-device", device, "-qmp", f"unix:{socket},server=on,wait=off", *options]
+        words += ["-chardev", f"file,id=log,path={_in_option(log)},append=on", "-serial", "chardev:log"]
+        words += ["-device", device, "-qmp", f"unix:{_in_option(socket)},server=on,wait=off", *options]
         logged = ("sh", "-c", 'exec "$@" 2>"$0"', str(log), *words)
         process = isolate(self.edge.namespace(node), logged, passed_on() | self._marks(state.name))
         try:
@@ -269,6 +268,11 @@ def machine(guest: Guest, initramfs: Path, memory_mb: int, accelerator: str) -> 
     words = [find(), "-machine", f"pc,accel={accelerator}", "-m", str(memory_mb), "-nodefaults", "-no-user-config"]
     words += ["-no-reboot", "-display", "none", "-kernel", str(guest.kernel), "-initrd", str(initramfs)]
     return [*words, "-append", "quiet panic=-1 console=ttyS0"]
+
+
+def _in_option(path: Path) -> str:
+    """QEMU's options end at a comma; two are one."""
+    return str(path).replace(",", ",,")
 
 
 def _tap(state: State) -> str:

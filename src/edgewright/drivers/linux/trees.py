@@ -46,7 +46,11 @@ def half_restored(namespace: str, folder: Path) -> list[Process]:
     """First processes of trees that a restore from the folder, cut short, left in a network namespace: they look like
     CRIU still, or have no memory yet that would say what they are.
     """
-    network, mark = (FOLDER / namespace).stat(), str(folder).encode()
+    try:
+        network = (FOLDER / namespace).stat()
+    except FileNotFoundError:
+        return []
+    mark = str(folder).encode()
 
     def cut_short(entry: Path) -> bool:
         return os.path.samestat((entry / "ns/net").stat(), network) and (

@@ -201,7 +201,8 @@ class MigrationLoop:
                 return True
             node = self.node
             # What a policy loads or compiles is not a step's time.
-            self._policy.decide(Observation(np.int64(node), self.drive.rtt_ms[0], self.drive.load[0]), None, None)
+            with self.trouble.watching("policy"):
+                self._policy.decide(Observation(np.int64(node), self.drive.rtt_ms[0], self.drive.load[0]), None, None)
             self.site = self.make(self.choice, self.scenario, node, self.period_s)
             self.site.set_rtt(self.drive.rtt_ms[self.step_number])
             self._serves(node)
@@ -220,11 +221,11 @@ class MigrationLoop:
         with self.lock, self.trouble.watching("step"):
             if self._stop.is_set() or self.site is None:
                 return
-            where = self.site.where()
-            if where is None and self.under_way is None:
-                self._give_up("the service's process has ended")
-                return
-            if where is not None and where != self.node:
+            moving, where = self.under_way, self.site.where()
+            if moving is None and self.under_way is None:  # else the migration says where it is
+                if where is None:
+                    self._give_up("the service's process has ended")
+                    return
                 self._serves(where)
             self._look(self.site)
             if self.orders.mode != "paused":

@@ -12,7 +12,7 @@ from edgewright.migration.policies import make_policy
 from edgewright.migration.scenario import FASTEST, SLOWEST
 from edgewright.service.loops.loop import Mode
 from edgewright.service.loops.migration import MOVING, MigrationLoop
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.loops.orders import Conflict, named_policy
 from edgewright.service.store.tables import MigrationRow
 
 
@@ -20,8 +20,10 @@ def change(loop: MigrationLoop, *, mode: Mode | None = None, policy: str | None 
     """Switch mode and policy, both or neither. Raises InputError, StoreError."""
     with loop.ordering:
         old = loop.orders.mode, loop.orders.policy
+        made = None
+        if policy is not None:
+            policy, made = named_policy(policy, lambda name: make_policy(name, loop.scenario.scenario))
         new = mode or old[0], policy or old[1]
-        made = make_policy(new[1], loop.scenario.scenario) if new[1] != old[1] else None
         _keep(loop, mode=new[0], policy=new[1])
         with loop.lock:
             loop.orders.mode, loop.orders.policy = new

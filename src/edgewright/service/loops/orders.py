@@ -45,6 +45,11 @@ def _in_turn(order: Callable[Concatenate[Loop, P], R]) -> Callable[Concatenate[L
 
 
 def policy_of(name: str, scenario: Scenario) -> tuple[str, Policy[Observation, Action]]:
+    """See `named_policy`."""
+    return named_policy(name, lambda name: make_policy(name, scenario))
+
+
+def named_policy(name: str, make: Callable[[str], R]) -> tuple[str, R]:
     """-> the name that finds it again after a start from another folder, the policy.
 
     Raises InputError where there is none of that name, or the name can be no path.
@@ -52,7 +57,7 @@ def policy_of(name: str, scenario: Scenario) -> tuple[str, Policy[Observation, A
     try:
         if name.endswith(".npz"):
             name = str(Path(name).resolve())
-        return name, make_policy(name, scenario)
+        return name, make(name)
     except InputError:
         raise
     except (OSError, ValueError) as error:

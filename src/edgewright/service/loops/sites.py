@@ -7,8 +7,10 @@ from typing import Literal
 
 from edgewright.core.errors import InputError
 from edgewright.drivers.capabilities import probe_one
+from edgewright.drivers.linux.leftovers import reconcile
+from edgewright.drivers.linux.preflight import available_bytes
 from edgewright.migration.scenario import LoopScenario
-from edgewright.migration.sites import LiveSite, SimulatedSite, Site, reconcile
+from edgewright.migration.sites import LiveSite, SimulatedSite, Site
 from edgewright.service.settings import Settings
 
 
@@ -28,6 +30,8 @@ def choose_site(settings: Settings, scenario: LoopScenario) -> SiteChoice:
         return SiteChoice("simulated", "asked for by EDGEWRIGHT_DRIVER=simulated")
     found = probe_one("criu")
     if found.available:
+        if (most := available_bytes() // 3 >> 20) < scenario.memory_mb:  # the service, its image and its copy
+            raise InputError("memory_mb", scenario.memory_mb, f"at most {most}: so much has this host thrice")
         return SiteChoice("linux", "this host migrates processes by CRIU")
     if scenario.driver == "linux":
         raise InputError("driver", "linux", f"a host that can migrate processes ({found.reason})")
