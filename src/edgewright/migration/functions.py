@@ -113,8 +113,8 @@ class Cost:
 
 
 MEASURED: dict[Mechanism, Cost] = {  # docs/migration.md: on one host, machines without KVM
-    "process": Cost(60.0, 1.5),
-    "machine": Cost(190.0, 0.0),
+    "process": Cost(59.0, 1.53),
+    "machine": Cost(143.0, 0.0),
 }
 
 

@@ -99,7 +99,7 @@ def draw(rows: Sequence[dict[str, str | float]], path: Path) -> Path:
                 error = np.array([values - [one.low for one in seen], [one.high for one in seen] - values])
                 name, style = f"{mechanism}, {application}", {"color": COLOURS[m], "marker": MARKERS[a], "capsize": 3}
                 panel.errorbar(np.array(sizes) + 3 * (a - 1), values, error, label=name, lw=1.4, ms=6, **style)
-        panel.set_ylabel(metric.title)
+        panel.set_title(metric.title, fontsize=10)
         panel.set_xlabel("memory in use, MB")
         panel.set_ylim(bottom=0)
     handles, names = panel.get_legend_handles_labels()
