@@ -125,19 +125,14 @@ def mechanisms(
     from edgewright.migration.mechanism_report import row, table, write
     from edgewright.migration.mechanisms import MECHANISMS, MISSING, measure
 
-    chosen = [
-        _several(text, option, known)
-        for text, option, known in (
-            (mechanism, "--mechanism", MECHANISMS),
-            (applications, "--applications", APPLICATIONS),
-        )
-    ]
+    kinds = _several(mechanism, "--mechanism", MECHANISMS)
+    served = _several(applications, "--applications", APPLICATIONS)
     sizes = [int(size) if size.isdecimal() else 0 for size in memory_mb.split(",")]
     if min(sizes) < 1:
         raise InputError("--memory-mb", memory_mb, "whole numbers >= 1, with commas")
     writable(out, "--out")
     rows, failed = [], False
-    cases = [(one, other, size) for one in chosen[0] for other in chosen[1] for size in sizes]
+    cases = [(one, other, size) for one in kinds for other in served for size in sizes]
     with Progress(disable=as_json) as bar:
         shown = bar.add_task("", total=len(cases) * migrations)
         for one, other, size in cases:
@@ -260,9 +255,7 @@ def train(
     from edgewright.migration.model import SHIPPED, read_scenario
     from edgewright.migration.training import PAPER_CONFIGS, STEPS, export_policy, train_policy
 
-    algorithms = algorithm.split(",")
-    if unknown := set(algorithms) - {"prospects", *PAPER_CONFIGS}:
-        raise InputError("--algorithm", ",".join(sorted(unknown)), f"of prospects, {', '.join(PAPER_CONFIGS)}")
+    algorithms = _several(algorithm, "--algorithm", ("prospects", *PAPER_CONFIGS))
     several = len(algorithms) > 1
     if several and out.suffix:
         raise InputError("--out", str(out), f"a folder, for {len(algorithms)} algorithms")
@@ -334,12 +327,11 @@ def tune(
     from edgewright.migration.model import SHIPPED, read_scenario
     from edgewright.migration.tuning import SPACES, Trial, search
 
-    if unknown := set(policies.split(",")) - set(SPACES):
-        raise InputError("--policies", ",".join(sorted(unknown)), f"of {', '.join(SPACES)}")
+    names = _several(policies, "--policies", SPACES)
     chosen = scenario or SHIPPED / "highway.yaml"
     read, found = read_scenario(chosen), {}
     with Progress(disable=as_json) as bar:
-        for name in policies.split(","):
+        for name in names:
             shown = bar.add_task(name, total=trials)
 
             def advance(trial: Trial, shown: TaskID = shown) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,7 +67,7 @@ class Client(Protocol):
     def stop(self) -> Trace: ...
 
 
-class _Socket:
+class _Socket(ABC):
     """A client with a thread that receives, and one that sends."""
 
     def __init__(self, opened: socket.socket) -> None:
@@ -93,14 +94,14 @@ class _Socket:
         if not self._end.is_set():
             self.stop()
 
-    def _send(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _send(self) -> None: ...
 
-    def _receive(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _receive(self) -> None: ...
 
-    def _lost(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _lost(self) -> int: ...
 
 
 class Text(_Socket):

@@ -15,6 +15,7 @@ from edgewright.core.errors import InputError
 from edgewright.service.api import schemas
 from edgewright.service.api.errors import NotFound
 from edgewright.service.api.keys import Running, WithKey
+from edgewright.service.api.kinds import loop_of, require_known
 from edgewright.service.api.loops import body_text, decisions_of, events_of
 from edgewright.service.api.views import decision_view, driver_view, stats_view
 from edgewright.service.loops import backhaul_orders as orders
@@ -26,10 +27,7 @@ Json = dict[str, Any]
 
 
 def _loop(runtime: Running, name: str) -> BackhaulLoop:
-    found = runtime.backhauls.loops.get(name)
-    if found is None:
-        raise NotFound(f"no backhaul loop {name!r}; there are {sorted(runtime.backhauls.loops)}")
-    return found
+    return loop_of(runtime.backhauls, name)
 
 
 Chosen = Annotated[BackhaulLoop, Depends(_loop)]
@@ -82,7 +80,7 @@ def patch_backhaul(chosen: Chosen, body: schemas.BackhaulChange) -> Json:
 @router.delete("/{name}", status_code=204, dependencies=[WithKey])
 def delete_backhaul(runtime: Running, name: str) -> None:
     """End a loop, its traffic and its network."""
-    _known(runtime, name, False)
+    require_known(runtime.backhauls, name)
     runtime.backhauls.delete(name)
 
 
@@ -102,7 +100,7 @@ def get_decisions(
 ) -> list[Json]:
     """Recorded decisions, newest first: what was seen, wanted, allowed and done, and why. `before`: a seq."""
     found = decisions_of(runtime, name, limit, before, changed_only)
-    _known(runtime, name, bool(found))
+    require_known(runtime.backhauls, name, bool(found))
     return found
 
 
@@ -115,7 +113,7 @@ def get_events(
 ) -> list[Json]:
     """What happened to a loop (and to the orchestrator, without a loop's name), newest first. `before`: a time."""
     found, own = events_of(runtime, name, limit, before)
-    _known(runtime, name, own)
+    require_known(runtime.backhauls, name, own)
     return found
 
 
@@ -146,12 +144,6 @@ def _set_link(loop: BackhaulLoop, index: int, *, up: bool) -> Json:
         raise NotFound(f"no link {index}; there are 0 .. {len(links) - 1}")
     orders.set_link(loop, index, up=up)
     return {"index": index, "up": up}
-
-
-def _known(runtime: Running, name: str, found: bool) -> None:
-    """A loop without records yet is known, one that nobody ever ran is not."""
-    if not found and name not in runtime.backhauls.loops and not runtime.backhauls.knows(name):
-        raise NotFound(f"no backhaul loop {name!r}")
 
 
 def backhaul_view(loop: BackhaulLoop) -> Json:

@@ -14,8 +14,8 @@ from edgewright.migration.mobility import along
 from edgewright.migration.rewards import breach
 from edgewright.migration.scenario import parse_loop
 from edgewright.service.api import schemas
-from edgewright.service.api.errors import NotFound
 from edgewright.service.api.keys import Running, WithKey
+from edgewright.service.api.kinds import loop_of, require_known
 from edgewright.service.api.loops import body_text, decisions_of, events_of
 from edgewright.service.api.views import decision_view, driver_view, stats_view
 from edgewright.service.loops import migration_orders as orders
@@ -26,10 +26,7 @@ Json = dict[str, Any]
 
 
 def _loop(runtime: Running, name: str) -> MigrationLoop:
-    found = runtime.migrations.loops.get(name)
-    if found is None:
-        raise NotFound(f"no migration loop {name!r}; there are {sorted(runtime.migrations.loops)}")
-    return found
+    return loop_of(runtime.migrations, name)
 
 
 Chosen = Annotated[MigrationLoop, Depends(_loop)]
@@ -82,7 +79,7 @@ def patch_migration(chosen: Chosen, body: schemas.LoopChange) -> Json:
 @router.delete("/{name}", status_code=204, dependencies=[WithKey])
 def delete_migration(runtime: Running, name: str) -> None:
     """End a loop, its service and its network."""
-    _known(runtime, name, False)
+    require_known(runtime.migrations, name)
     runtime.migrations.delete(name)
 
 
@@ -109,7 +106,7 @@ def get_decisions(
 ) -> list[Json]:
     """Recorded decisions, newest first: those that want a move, and the first after what was wanted changed."""
     found = decisions_of(runtime, name, limit, before, changed_only)
-    _known(runtime, name, bool(found))
+    require_known(runtime.migrations, name, bool(found))
     return found
 
 
@@ -122,7 +119,7 @@ def get_events(
 ) -> list[Json]:
     """What happened to a loop (and to the orchestrator, without a loop's name), newest first. `before`: a time."""
     found, own = events_of(runtime, name, limit, before)
-    _known(runtime, name, own)
+    require_known(runtime.migrations, name, own)
     return found
 
 
@@ -140,12 +137,6 @@ def post_migrate(chosen: Chosen, body: schemas.Target) -> Json:
     """Move the service to a node now; what the policy says next may move it on."""
     orders.migrate(chosen, body.target)
     return migration_view(chosen)
-
-
-def _known(runtime: Running, name: str, found: bool) -> None:
-    """A loop without records yet is known, one that nobody ever ran is not."""
-    if not found and name not in runtime.migrations.loops and not runtime.migrations.knows(name):
-        raise NotFound(f"no migration loop {name!r}")
 
 
 def migration_view(loop: MigrationLoop) -> Json:

@@ -31,6 +31,7 @@ POLICY_WORDS = {
     "forecast": "The best plan for what is predicted.",
     "sarsa": "Learned: Deep SARSA.",
     "dqn": "Learned: deep Q-network.",
+    "dqn-lstm": "Learned: deep Q-network with LSTM.",
     "prospects": "Learned: what each node is worth from now on.",
 }
 PACES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
