@@ -96,7 +96,7 @@ def test_enumeration_in_parts_is_that_at_once() -> None:
             def found(most: int, flows: Flows = flows, aim: Aim = aim) -> float:
                 now, best, value, done = flows.first.copy(), flows.first.copy(), -1.0, False
                 while not done:
-                    value, _, done = enumerate_some(now, best, value, flows, aim, most)
+                    value, _, done = enumerate_some(now, best, value, flows, aim, most, most)
                 return value
 
             assert [found(most) for most in range(1, 14)] == pytest.approx([found(10**9)] * 13, abs=1e-9)
@@ -121,14 +121,18 @@ def test_alpha_fairness_lies_between_efficiency_and_the_worst_served() -> None:
 )
 def test_search_finds_the_optimum_where_it_is_proven(objective: Objective) -> None:
     search, enumeration = load(SOLVERS["search"]), load(SOLVERS["enumeration"])
-    gaps = []
+    gaps, proofs = [], []
     for seed in range(6):
         for one in drawn(seed=seed):
             problem = Problem(one.network, one.demand_mbps, objective)
-            proven = enumeration(problem)
+            proven, found = enumeration(problem), search(problem)
             assert proven.status == "optimal"
-            gaps.append(proven.value - search(problem).value)
+            gaps.append(proven.value - found.value)
+            if found.status == "optimal":
+                proofs.append(gaps[-1])
+                assert found.bound == found.value
     assert min(gaps) >= -1e-9
+    assert len(proofs) > 10 and max(proofs) <= 1e-9
     assert np.mean(gaps) <= 0.001
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -15,7 +18,7 @@ import numpy as np
 
 from edgewright import __version__
 from edgewright.core.errors import InputError
-from edgewright.core.files import cache_folder, replacing
+from edgewright.core.files import cache_folder, locked, replacing
 
 if TYPE_CHECKING:
     from edgewright.learning.training import Curve
@@ -35,6 +38,21 @@ def use_compilation_cache() -> None:
         return
     folder = where or str(cache_folder() / "jax")
     jax.config.update("jax_compilation_cache_dir", folder)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def compiling(*told: object) -> Iterator[None]:
+    """Compile within: of processes that compile what is `told` at once, one does, and the others find it kept."""
+    import jax
+
+    folder: str | None = getattr(jax.config, "jax_compilation_cache_dir", None)
+    with ExitStack() as held:
+        if folder is not None and "://" not in folder:
+            key = sha256(repr(told).encode()).hexdigest()[:16]
+            with suppress(OSError):  # no such folder to be had: each compiles for itself
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(Path(folder) / f"compiling-{key}.lock"))
+        yield
 
 
 def identity(twin: Any, config: Any, seeds: tuple[int, ...], evaluate: Any, chunk_steps: int) -> dict[str, Any]:

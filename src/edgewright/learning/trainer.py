@@ -91,7 +91,9 @@ def train(
 
     began = time.perf_counter()
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), _TRAINING) for seed in seeds])
-    with _Lanes(program, arrays, keys, together=vectorise_seeds) as lanes:
+    with checkpoints.compiling(twin.spec, config, [array.shape for array in arrays]):
+        lanes = _Lanes(program, arrays, keys, together=vectorise_seeds)
+    with lanes:
         curve = Curve.empty(len(seeds))
         identity = checkpoints.identity(twin, config, seeds, evaluate, chunk_steps)
         folder = Path(checkpoint) if checkpoint is not None else None
@@ -99,7 +101,6 @@ def train(
             kept, curve = found
             lanes.restore(kept)
         done = curve.rounds
-        lanes.advance(done, done)  # no round: compiles
         compile_s = time.perf_counter() - began
 
         reason, started, first = "steps", time.perf_counter(), done
@@ -154,6 +155,7 @@ class _Lanes:
         self.pool = ThreadPoolExecutor(min(len(self.keys), os.cpu_count() or 1))
         self.states = self._each(lambda keys: program.begin(arrays, keys), self.keys)
         self.best = self._policies()
+        self.advance(0, 0)  # no round: compiles
 
     def __enter__(self) -> _Lanes:
         return self
@@ -208,8 +210,11 @@ def _stack(trees: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *trees)
 
 
-# Small networks: handing a product to the thread pool costs more than the product.
-_COMPILER = {"xla_cpu_multi_thread_eigen": False}
+def _options(level: int) -> dict[str, Any]:
+    """Of the compiler. On a CPU level 1 runs as fast as the highest, and takes a third less time to compile. Networks
+    are small: handing a product to the thread pool costs more than the product.
+    """
+    return {"xla_cpu_multi_thread_eigen": False, "xla_backend_optimization_level": level}
 
 
 class _Program:
@@ -239,9 +244,9 @@ class _Program:
         def keep(better: Array, new: Any, old: Any) -> Any:
             return jax.tree.map(lambda a, b: jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)
 
-        jit = functools.partial(jax.jit, compiler_options=_COMPILER)
+        jit = functools.partial(jax.jit, compiler_options=_options(1 if jax.default_backend() == "cpu" else 3))
         # It runs once: compiling it well would cost more than it saves.
-        self.begin = jax.jit(begin, compiler_options={**_COMPILER, "xla_backend_optimization_level": 0})
+        self.begin = jax.jit(begin, compiler_options=_options(0))
         self.advance = jit(advance, donate_argnums=1)
         self.policies = jit(policies)
         self.keep = jit(keep)

@@ -53,11 +53,11 @@ def greedy_some(paths: IntArray, placed: int, flows: Flows, aim: Aim, most: int)
 
 @_kernel
 def enumerate_some(
-    now: IntArray, best: IntArray, best_value: float, flows: Flows, aim: Aim, most: int
+    now: IntArray, best: IntArray, best_value: float, flows: Flows, aim: Aim, most: int, evaluations: int
 ) -> tuple[float, int, bool]:
     """From the combination `now` on, in place -> best value, combinations evaluated, whether these were the last.
 
-    Stops after `most` flows placed.
+    Stops after `most` flows placed, and before more than so many evaluations.
     Skips what cannot beat `best_value`: paths of the flows with most demand, such that even if all others carried all
     they ask, and only the last link of each path had a limit, too little were carried. No such bound where alpha > 0.
     """
@@ -101,5 +101,5 @@ def enumerate_some(
             now[flow] = flows.first[flow]
         else:
             return best_value, tried, True
-        if looked >= most:
+        if looked >= most or tried >= evaluations:
             return best_value, tried, False

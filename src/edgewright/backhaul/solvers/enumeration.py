@@ -31,7 +31,7 @@ def enumeration(
     value = evaluate(best, flows, flows.demand.sum(), aim)
     done = value >= 1.0 - BETTER
     while not done and time.monotonic() < deadline:
-        value, some, done = enumerate_some(now, best, value, flows, aim, BATCH)
+        value, some, done = enumerate_some(now, best, value, flows, aim, BATCH, BATCH)
         tried += some
     if done:
         return solved(problem, best, flows, evaluations=tried, began=began, status="optimal")
