@@ -132,7 +132,8 @@ def test_search_finds_the_optimum_where_it_is_proven(objective: Objective) -> No
                 proofs.append(gaps[-1])
                 assert found.bound == found.value
     assert min(gaps) >= -1e-9
-    assert len(proofs) > 10 and max(proofs) <= 1e-9
+    assert len(proofs) > 10
+    assert max(proofs) <= 1e-9
     assert np.mean(gaps) <= 0.001
 
 

@@ -28,7 +28,7 @@ from edgewright.drivers.linux.namespaces import batch, inside
 from edgewright.drivers.linux.processes import Process
 from edgewright.drivers.linux.qemu_migrator import QemuMigrator
 from edgewright.drivers.linux.trees import instances
-from edgewright.drivers.migration import Phase
+from edgewright.drivers.migration import Phase, ignore
 from edgewright.drivers.watcher import Watcher
 
 pytestmark = pytest.mark.real
@@ -261,3 +261,50 @@ def test_a_machine_that_cannot_start_leaves_nothing(site: Site) -> None:
         site.migrator.start("small", ["/no/such"], "a", memory_mb=5)
     assert "ends" not in site.migrator.services
     assert list(site.folder.glob("ends*")) in ([], [site.folder / "ends.lock"])
+
+
+LEDGER = """
+import os, socket, sys
+disk = os.open("/dev/vda", os.O_RDWR)
+listening = socket.create_server((sys.argv[1], int(sys.argv[2])))
+while True:
+    connection, number, left = listening.accept()[0], 0, b""
+    while data := connection.recv(65536):
+        for _ in range(data.count(b"\\n")):
+            number += 1
+            os.pwrite(disk, b"%d\\n" % number, 512 * number)
+            os.fsync(disk)
+            connection.sendall(b"%d\\n" % number)
+"""
+
+
+def test_a_disk_is_shared_and_misses_nothing(site: Site, tmp_path: Path) -> None:
+    """What was answered is on the disk, whoever ran then; a move that is given up leaves it to the source."""
+    program, disk = tmp_path / "ledger.py", tmp_path / "a,disk"
+    program.write_text(LEDGER)
+    with pytest.raises(InputError, match="disks"):
+        site.migrator.start("ledger", ["true"], "a", disks=[disk])
+    disk.write_bytes(bytes(32 << 20))
+    command = [PYTHON, "/app/ledger.py", "{address}", str(PORT)]
+    address = site.migrator.start("ledger", command, "a", files={"/app/ledger.py": program}, disks=[disk], port=PORT)
+
+    def stop(phase: Phase) -> None:
+        if phase == "resume":
+            raise OSError("given up")
+
+    try:
+        connect = lambda: socket.create_connection((address, PORT), timeout=10.0)  # noqa: E731
+        with Watcher(lambda: inside(site.network.edge.namespace(CLIENT), connect)) as watcher:
+            statuses = [site.migrator.migrate("ledger", node, act).status for node, act in (("b", stop), ("b", ignore))]
+            before = watcher.answers
+            wait_until(lambda: watcher.answers > before + 20)
+            statuses.append(site.migrator.migrate("ledger", "a").status)
+            seen = watcher.stop()
+    finally:
+        site.migrator.stop("ledger")
+    assert statuses == ["rolled_back", "done", "done"]
+    assert (seen.connections_lost, seen.lost, seen.unanswered) == (0, 0, 0)
+    written = disk.read_bytes()
+    numbers = [int(written[512 * n :].split(b"\n", 1)[0]) for n in range(1, seen.answers + 1)]
+    assert numbers == list(range(1, seen.answers + 1))
+    assert not any(written[512 * (seen.answers + 1) :])

@@ -41,6 +41,7 @@ def scenario(name: str = "follow", **more: Any) -> Json:
 
 
 def with_migration(folder: Path, content: Json | None = None) -> Settings:
+    folder.mkdir(exist_ok=True)
     file = folder / "migration.yaml"
     file.write_text(yaml.safe_dump(content or scenario()))
     return settings(folder, migration=file)
@@ -242,7 +243,7 @@ SHORT = {
 
 
 @pytest.mark.real
-def test_a_real_service_follows_and_a_kill_leaves_nothing(tmp_path: Path, require: Callable[..., None]) -> None:
+def test_a_real_service_follows_and_outlives_a_kill(tmp_path: Path, require: Callable[..., None]) -> None:
     with contextlib.suppress(CriuMissing):  # the capability says why
         obtain()
     require("criu")
@@ -253,24 +254,40 @@ def test_a_real_service_follows_and_a_kill_leaves_nothing(tmp_path: Path, requir
         answer = process.get(f"{ROOT}/follow")
         return dict(answer.json()) if answer.is_success else {"migrations": [], "phase": ""}
 
+    def migrates(process: Up, times: int) -> None:
+        until(lambda: len(seen(process)["migrations"]) >= times)
+        told = seen(process)
+        assert [move["status"] for move in told["migrations"]] == ["done"] * len(told["migrations"])
+        assert all(0 < move["client_gap_ms"] < 5000 for move in told["migrations"])
+        assert (told["client"]["connections_lost"], told["client"]["answers_lost"]) == (0, 0)
+        assert told["client"]["answers"] > 100
+
     def own(process: Up) -> list[Path]:
         ours = f"edgewright-{process.process.pid}-*"
         return [*FOLDER.glob(ours), *FOLDERS.glob(ours)]
 
     with up(given, **environment) as first:
         key = first.key
-        until(lambda: len(seen(first)["migrations"]) >= 2)
-        told = seen(first)
-        assert [move["status"] for move in told["migrations"]] == ["done"] * len(told["migrations"])
-        assert all(0 < move["client_gap_ms"] < 5000 for move in told["migrations"])
-        assert (told["client"]["connections_lost"], told["client"]["answers_lost"]) == (0, 0)
-        assert told["client"]["answers"] > 100
+        migrates(first, 2)
         left = own(first)
         assert left
         first.end(signal.SIGKILL)
     with up(given, key, **environment) as second:
         until(lambda: seen(second)["phase"] == "running")
+        told = [
+            event["detail"] for event in second.get(f"{ROOT}/follow/events").json() if event["kind"] == "taken_over"
+        ]
+        assert len(told) == 1
+        assert "the service ran on at" in told[0]
+        assert all(entry.exists() for entry in left)
+        assert not own(second)
+        migrates(second, 1)
+        second.end(signal.SIGKILL)
+    assert all(entry.exists() for entry in left)
+    other = with_migration(tmp_path / "other", scenario(scenario=SHORT, driver="linux"))
+    with up(other, **environment | {"EDGEWRIGHT_MIGRATION": str(other.migration)}) as third:  # another's store
+        until(lambda: seen(third)["phase"] == "running")
         assert not any(entry.exists() for entry in left)
-        assert own(second)
-        assert second.end(signal.SIGTERM) == 0
-    assert not own(second)
+        assert own(third)
+        assert third.end(signal.SIGTERM) == 0
+    assert not own(third)

@@ -17,8 +17,8 @@ import edgewright
 from edgewright.core.contracts import FloatArray
 from edgewright.drivers.host import HostError
 from edgewright.drivers.linux.criu_migrator import CriuMigrator
-from edgewright.drivers.linux.edge import CLIENT, EdgeNetwork
-from edgewright.drivers.linux.leftovers import services_folder
+from edgewright.drivers.linux.edge import CLIENT
+from edgewright.drivers.linux.leftovers import kept_edge
 from edgewright.drivers.linux.namespaces import inside
 from edgewright.drivers.linux.probes import KEPT, Probes, Responders
 from edgewright.drivers.migration import Migration, Phase, ignore
@@ -39,6 +39,9 @@ class Moved:
 
 class Site(Protocol):
     """Edge nodes, one service with a client, a user who is somewhere. Raises HostError where the host fails."""
+
+    found: str
+    """What there was of a service that runs on from a crashed owner; "" for a new one."""
 
     def set_step(self, step_s: float) -> None:
         """How long a step is from now on."""
@@ -70,31 +73,47 @@ class Site(Protocol):
 class LiveSite:
     """Network namespaces of this host, a TCP service with state that CRIU moves, probes; the way's delay by responders.
 
+    Where an owner with the same `key` crashed its service runs on, wherever it is.
     Raises CriuMissing, NetworkError or HostError with the reason where this host cannot, and nothing is left.
     """
 
-    def __init__(self, scenario: Scenario, node: int, *, memory_mb: int, step_s: float) -> None:
-        self._names = scenario.names
+    def __init__(self, scenario: Scenario, node: int, *, memory_mb: int, step_s: float, key: str = "") -> None:
+        self._names, self._memory_mb = scenario.names, memory_mb
         with contextlib.ExitStack() as stack, _told():
-            network = stack.enter_context(EdgeNetwork(self._names))
-            self.migrator = migrator = CriuMigrator(network.edge, stack.enter_context(services_folder()))
+            edge, folder = stack.enter_context(kept_edge(self._names, key))
+            self.migrator = migrator = CriuMigrator(edge, folder)
             stack.callback(migrator.close)
-            words = ["-m", "edgewright.demo.counter", "--address", "{address}", "--port", str(PORT)]
-            sources = str(Path(edgewright.__file__).parents[1])
-            address = migrator.start(
-                SERVICE,
-                [sys.executable, *words, "--memory-mb", str(memory_mb)],
-                self._names[node],
-                environment={"PYTHONPATH": sources},
-                port=PORT,
-            )
+            self.found = self._find()
+            if not self.found:
+                self._start(self._names[node])
+            address = migrator.address(SERVICE)
             connect = lambda: inside(  # noqa: E731
-                network.edge.namespace(CLIENT), lambda: socket.create_connection((address, PORT), timeout=5.0)
+                edge.namespace(CLIENT), lambda: socket.create_connection((address, PORT), timeout=5.0)
             )
-            self._responders = stack.enter_context(Responders(network.edge))
+            self._responders = stack.enter_context(Responders(edge))
             self._watcher = stack.enter_context(Watcher(connect))
-            self._probes = stack.enter_context(Probes(network.edge, step_s / KEPT))
+            self._probes = stack.enter_context(Probes(edge, step_s / KEPT))
             self._stack = stack.pop_all()
+
+    def _find(self) -> str:
+        if SERVICE not in self.migrator.services:
+            return ""
+        said = self.migrator.reconcile()
+        if (node := self.migrator.where(SERVICE)) and self.migrator.command(SERVICE) == self._command(
+            self.migrator.address(SERVICE)
+        ):
+            return "; ".join([*said, f"the service ran on at {node}"])
+        self.migrator.stop(SERVICE)
+        return ""
+
+    def _start(self, node: str) -> None:
+        sources = str(Path(edgewright.__file__).parents[1])
+        environment = {"PYTHONPATH": sources}
+        self.migrator.start(SERVICE, self._command("{address}"), node, environment=environment, port=PORT)
+
+    def _command(self, address: str) -> tuple[str, ...]:
+        words = ("-m", "edgewright.demo.counter", "--address", address, "--port", str(PORT))
+        return (sys.executable, *words, "--memory-mb", str(self._memory_mb))
 
     def set_step(self, step_s: float) -> None:
         self._probes.period_s = step_s / KEPT  # their mean is a step's
@@ -133,6 +152,7 @@ class SimulatedSite:
     def __init__(self, scenario: Scenario, node: int, *, step_s: float) -> None:
         self._scenario, self._node, self._step_s = scenario, node, step_s
         self._rtt_ms = np.full(len(scenario.nodes), np.nan)
+        self.found = ""
 
     def set_step(self, step_s: float) -> None:
         self._step_s = step_s

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from edgewright.core.errors import InputError
+from edgewright.drivers.linux.leftovers import reconcile
+from edgewright.drivers.linux.namespaces import NetworkError
 from edgewright.migration.policies import make_policy
 from edgewright.migration.scenario import LoopScenario, read_loop
 from edgewright.migration.sites import Site
 from edgewright.service.kinds import Kind
 from edgewright.service.loops.migration import MigrationLoop, MigrationOrders
 from edgewright.service.loops.orders import named_policy
-from edgewright.service.loops.sites import SiteChoice, choose_site, make_site
+from edgewright.service.loops.sites import SiteChoice, choose_site, make_site, site_key
 from edgewright.service.store.tables import MigrationRow
 
 
@@ -23,6 +25,15 @@ class Migrations(Kind[LoopScenario, MigrationRow, MigrationLoop]):
     make: Callable[[SiteChoice, LoopScenario, int, float], Site] = make_site
     word, ends = "migration", "its service"
     scenario_type, row_type = LoopScenario, MigrationRow
+
+    def restore(self) -> None:
+        """And remove what a crashed orchestrator left, networks of backhaul loops among it, but for the services that
+        these loops take over."""
+        super().restore()
+        try:
+            reconcile([site_key(self.settings, name) for name in (*self.loops, *self.broken)])
+        except (NetworkError, OSError) as error:
+            self.recorder.event("reconcile_failed", str(error))
 
     @property
     def file(self) -> Path | None:

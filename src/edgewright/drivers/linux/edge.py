@@ -53,6 +53,10 @@ class Edge:
     def namespace(self, node: str) -> str:
         return self.prefix + (node if node in (CLIENT, FABRIC) else f"n{self._number(node)}")
 
+    def remove(self) -> None:
+        """All of it. Raises NetworkError where namespaces stay."""
+        remove(map(self.namespace, (*self.nodes, CLIENT, FABRIC)))
+
     def is_there(self, node: str) -> bool:
         """Somebody may have removed its namespace."""
         return (FOLDER / self.namespace(node)).exists()
@@ -190,7 +194,7 @@ class EdgeNetwork:
 
     def close(self) -> None:
         """Raises NetworkError where namespaces stay; it may be called again."""
-        remove(map(self.edge.namespace, (*self.edge.nodes, CLIENT, FABRIC)))
+        self.edge.remove()
 
     def __enter__(self) -> Self:
         return self

@@ -87,6 +87,10 @@ class EdgeMigrator(ABC):
     def address(self, service: str) -> str:
         return self.edge.address(self._journal.read(service).number)
 
+    def command(self, service: str) -> tuple[str, ...]:
+        """With its address in it."""
+        return self._journal.read(service).command
+
     def process(self, service: str) -> Process:
         """The first of its tree, by the state as written last."""
         return self._journal.read(service).process

@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from edgewright.drivers.linux.processes import Process
 FOLDER = Path("/run/netns")  # where ip-netns(8) keeps them
 CLONE_NEWNET = 0x40000000
 TIMEOUT_S = 30.0
-_OURS = re.compile(r"edgewright-(\d+)-(\d+)-\d+-.+")
+_OURS = re.compile(r"(edgewright-(\d+)-(\d+)-\d+-).+")
 _numbers = itertools.count()
 Result = TypeVar("Result")
 
@@ -52,10 +52,13 @@ def remove(names: Iterable[str]) -> None:
         raise NetworkError(f"namespaces {', '.join(left)} stay: {trouble}")
 
 
-def reconcile() -> list[str]:
-    """Remove what processes that are no more left behind -> the names removed."""
-    found = [(entry.name, _OURS.fullmatch(entry.name)) for entry in FOLDER.glob("edgewright-*")]
-    left = [name for name, match in found if match and not Process(int(match[1]), int(match[2])).alive]
+def reconcile(spared: Collection[str] = ()) -> list[str]:
+    """Remove what processes that are no more left behind, but for these prefixes -> the names removed."""
+    left = []
+    for entry in FOLDER.glob("edgewright-*"):
+        match = _OURS.fullmatch(entry.name)
+        if match and match[1] not in spared and not Process(int(match[2]), int(match[3])).alive:
+            left.append(entry.name)
     remove(left)
     return sorted(left)
 

@@ -1,7 +1,7 @@
 """Live migration of virtual machines between the nodes of an Edge, by QEMU (pre-copy); all their state goes along.
 
 The machine at the target is started to wait, and does not run by itself: the source's is only paused at the end of the
-copy, and can go on until the target has been told to. Memory is all of a machine's state here: it has no disk.
+copy, and can go on until the target has been told to. Disks are shared: who runs has them, the other one lets go.
 """
 
 from __future__ import annotations
@@ -60,23 +60,30 @@ class QemuMigrator(EdgeMigrator):
         *,
         memory_mb: int = 128,
         files: Mapping[str, Path] | None = None,
+        disks: Sequence[Path] = (),
         environment: Mapping[str, str] | None = None,
         port: int | None = None,
         timeout_s: float = START_TIMEOUT_S,
     ) -> str:
         """Start a machine in a node that runs a command -> its address; `{address}` in the command becomes it.
 
-        `files`: of this host, by their path in the machine, which has busybox and python3 besides. With a `port`, wait
-        until it accepts connections there. Raises HostError; nothing is left then.
+        `files`: of this host, by their path in the machine, which has busybox and python3 besides. `disks`: raw images
+        that all nodes see, in the machine /dev/vda and so on; they stay when it ends. With a `port`, wait until it
+        accepts connections there. Raises HostError; nothing is left then.
         """
         if memory_mb < LEAST_MB:
             raise InputError("memory_mb", memory_mb, f"at least {LEAST_MB}")
+        for disk in disks:
+            if not disk.is_file():
+                raise InputError("disks", str(disk), "raw images that are there")
 
         def command_at(address: str) -> list[str]:
             initramfs = self._initramfs(name)
             program = [word.replace("{address}", address) for word in command]
             self._guest.prepare(initramfs, address, program, files or {}, environment or {})
-            return machine(self._guest, initramfs, memory_mb, self._accelerator)
+            drives = [f"file={_in_option(disk.absolute())},format=raw,if=virtio" for disk in disks]
+            words = machine(self._guest, initramfs, memory_mb, self._accelerator)
+            return [*words, *(word for drive in drives for word in ("-drive", drive))]
 
         return self._start(name, command_at, node, lambda state: self._launch(state, node), port, timeout_s)
 
@@ -180,6 +187,9 @@ class _PreCopy(Mechanism):
         self._there = self._stack.enter_context(owner._monitor(state, self._target, self._copy))
         self._source = self._stack.enter_context(owner._monitor(state, state.node, state.process))
         self._edge.prepare_hold(self._address, self._target)
+        # Disks are its own from `cont` on, not before.
+        late = {"capability": "late-block-activate", "state": True}
+        self._there.execute("migrate-set-capabilities", capabilities=[late])
         self._there.execute("migrate-incoming", uri=channel)
         self._source.execute("migrate-set-capabilities", capabilities=[{"capability": "auto-converge", "state": True}])
         # The limit lets no copy end by itself: requests are to wait before the source is paused.

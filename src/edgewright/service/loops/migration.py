@@ -205,6 +205,9 @@ class MigrationLoop:
                 self._policy.decide(Observation(np.int64(node), self.drive.rtt_ms[0], self.drive.load[0]), None, None)
             self.site = self.make(self.choice, self.scenario, node, self.period_s)
             self.site.set_rtt(self.drive.rtt_ms[self.step_number])
+            if self.site.found and (where := self.site.where()) is not None:
+                node = where
+                self.event("taken_over", self.site.found)
             self._serves(node)
             self.phase, self._told = "running", ()
             self.trouble.pop("step", None)

@@ -13,7 +13,6 @@ from edgewright.backhaul.scenario import LoopScenario
 from edgewright.core.errors import InputError
 from edgewright.drivers.capabilities import probe_one
 from edgewright.drivers.forwarding import ForwardingPlane, Layout
-from edgewright.drivers.linux.namespaces import reconcile
 from edgewright.drivers.linux.network import CORE, SINK, EmulatedNetwork
 from edgewright.drivers.linux.traffic import Traffic
 from edgewright.service.settings import Settings
@@ -55,7 +54,6 @@ def make_plane(choice: PlaneChoice, network: Network) -> LivePlane:
     """Raises NetworkError, OSError, and nothing is left."""
     if choice.kind == "simulated":
         return simulated(network)
-    reconcile()  # what a crashed orchestrator left
     return LiveEmulation(layout(network))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal
 
 from edgewright.core.errors import InputError
 from edgewright.drivers.capabilities import probe_one
-from edgewright.drivers.linux.leftovers import reconcile
 from edgewright.drivers.linux.preflight import available_bytes
 from edgewright.migration.scenario import LoopScenario
 from edgewright.migration.sites import LiveSite, SimulatedSite, Site
@@ -20,6 +20,11 @@ class SiteChoice:
 
     kind: Literal["linux", "simulated"]
     reason: str
+    key: str = ""  # by which the next orchestrator finds the service, should this one crash
+
+
+def site_key(settings: Settings, loop: str) -> str:
+    return sha256(f"{settings.url} {loop}".encode()).hexdigest()[:16]  # the address may hold a password
 
 
 def choose_site(settings: Settings, scenario: LoopScenario) -> SiteChoice:
@@ -32,7 +37,7 @@ def choose_site(settings: Settings, scenario: LoopScenario) -> SiteChoice:
     if found.available:
         if (most := available_bytes() // 3 >> 20) < scenario.memory_mb:  # the service, its image and its copy
             raise InputError("memory_mb", scenario.memory_mb, f"at most {most}: so much has this host thrice")
-        return SiteChoice("linux", "this host migrates processes by CRIU")
+        return SiteChoice("linux", "this host migrates processes by CRIU", site_key(settings, scenario.name))
     if scenario.driver == "linux":
         raise InputError("driver", "linux", f"a host that can migrate processes ({found.reason})")
     return SiteChoice("simulated", f"this host can migrate no process: {found.reason}")
@@ -42,5 +47,4 @@ def make_site(choice: SiteChoice, scenario: LoopScenario, node: int, step_s: flo
     """`step_s`: between two steps of the loop. Raises CriuMissing, NetworkError, HostError, and nothing is left."""
     if choice.kind == "simulated":
         return SimulatedSite(scenario.scenario, node, step_s=step_s)
-    reconcile()  # what a crashed orchestrator left
-    return LiveSite(scenario.scenario, node, memory_mb=scenario.memory_mb, step_s=step_s)
+    return LiveSite(scenario.scenario, node, memory_mb=scenario.memory_mb, step_s=step_s, key=choice.key)
