@@ -12,7 +12,7 @@ from edgewright.learning import Training, train, trainer
 def quick_compilation():
     """These programs run for seconds: optimising them costs more than it saves."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(trainer._COMPILER, "xla_backend_optimization_level", 0)
+        patch.setitem(trainer._LEVELS, "cpu", 0)
         yield
 
 

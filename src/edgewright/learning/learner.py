@@ -74,6 +74,17 @@ def masked_argmax(values: Array, mask: Array) -> Array:
     return jnp.where(mask, values, -jnp.inf).argmax(-1).astype(jnp.int32)
 
 
+def draw_allowed(key: Array, logits: Array, mask: Array) -> Array:
+    """From the softmax of the allowed actions: [..., n] -> int32[...]
+
+    By one random number a row: one for each action, as Gumbel's maximum takes, costs more than the network.
+    """
+    highest = masked_max(logits, mask)[..., None]
+    below = jnp.cumsum(jnp.where(mask, jnp.exp(logits - highest), 0.0), -1)
+    level = jax.random.uniform(key, (*logits.shape[:-1], 1)) * masked_max(below, mask)[..., None]
+    return ((below > level) & mask).argmax(-1).astype(jnp.int32)
+
+
 def epsilon_greedy(key: Array, values: Array, mask: Array, epsilon: Array) -> Array:
     """Uniform over the allowed actions with probability epsilon, else the best allowed: [..., n] -> int32[...]"""
     uniform = jax.random.uniform(key, (*values.shape[:-1], values.shape[-1] + 1))

@@ -16,7 +16,7 @@ from edgewright.core.errors import InputError
 from edgewright.learning.card import Network
 from edgewright.learning.config import PpoConfig
 from edgewright.learning.episodes import Episodes, Groups, Statistics, begin, move, renew, slide
-from edgewright.learning.learner import masked_argmax
+from edgewright.learning.learner import draw_allowed, masked_argmax
 from edgewright.learning.networks import forward, initialise
 
 Array = Any
@@ -249,7 +249,7 @@ class Ppo:
         if self.box:
             action = outputs + jnp.exp(actor["log_std"]) * jax.random.normal(key, outputs.shape)
         else:
-            action = masked_argmax(outputs + jax.random.gumbel(key, outputs.shape), mask)
+            action = draw_allowed(key, outputs, mask)
         return action, self._judge(actor, outputs, mask, action)[0]
 
     def _judge(self, actor: Any, outputs: Array, mask: Array, action: Array) -> tuple[Array, Array]:

@@ -72,7 +72,7 @@ def draw(logits: Floats, choice: IntArray, flows: Flows, view: View) -> tuple[in
     former an index into `active`; -1 where there is none.
     """
     count = choice.size
-    highest = -np.inf
+    highest, weights = -np.inf, np.empty(logits.size)
     for i in range(view.active.size):
         for k in range(flows.options[i]):
             if k != choice[view.active[i]]:
@@ -81,13 +81,15 @@ def draw(logits: Floats, choice: IntArray, flows: Flows, view: View) -> tuple[in
     for i in range(view.active.size):
         for k in range(flows.options[i]):
             if k != choice[view.active[i]]:
-                total += np.exp(logits[k * count + view.active[i]] - highest)
+                at = k * count + view.active[i]
+                weights[at] = np.exp(logits[at] - highest)
+                total += weights[at]
     left, flow, path = np.random.random() * total, -1, -1
     for i in range(view.active.size):
         for k in range(flows.options[i]):
             if k != choice[view.active[i]]:
                 flow, path = i, k
-                left -= np.exp(logits[k * count + view.active[i]] - highest)
+                left -= weights[k * count + view.active[i]]
                 if left < 0.0:
                     return flow, path
     return flow, path
