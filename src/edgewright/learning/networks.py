@@ -77,13 +77,14 @@ def _lstm(parameters: Parameters, steps: Array) -> Array:
 
 def _lstm_forward(parameters: Parameters, steps: Array) -> tuple[Array, Any]:
     units = parameters["recurrent"].shape[0]
+    # One kind of squashing for all: sigmoid(z) = tanh(z/2)/2 + 1/2.
+    half = jnp.full(4 * units, 0.5).at[2 * units : 3 * units].set(1.0)
     gates: list[tuple[Array, ...]] = []
     states: list[tuple[Array, Array]] = []  # cell, and squashed
     hidden: list[Array] = []
     for step, x in enumerate(steps @ parameters["input"] + parameters["bias"]):
         z = x + hidden[-1] @ parameters["recurrent"] if step else x
-        i, f, _, o = jnp.split(jax.nn.sigmoid(z), 4, axis=-1)
-        g = jnp.tanh(z[..., 2 * units : 3 * units])
+        i, f, g, o = jnp.split(half * jnp.tanh(half * z) + (1 - half), 4, axis=-1)
         cell = f * states[-1][0] + i * g if step else i * g
         gates.append((i, f, g, o))
         states.append((cell, jnp.tanh(cell)))

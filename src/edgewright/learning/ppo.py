@@ -241,7 +241,8 @@ class Ppo:
         if config.value_clip is not None:
             near = batch.value + jnp.clip(value - batch.value, -config.value_clip, config.value_clip)
             error = jnp.maximum(error, jnp.square(near - batch.target))
-        return 0.5 * error.mean() - gain - config.entropy * entropy.mean()
+        loss = 0.5 * error.mean() - gain
+        return loss - config.entropy * entropy.mean() if config.entropy else loss
 
     def _sample(self, key: Array, actor: Any, normaliser: Normaliser, window: Array, mask: Array) -> Any:
         """[N, W*O] -> action [N] or [N, D], log-probability [N]"""
