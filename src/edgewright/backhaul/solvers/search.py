@@ -20,7 +20,8 @@ from edgewright.backhaul.solvers.solution import paths_of, solved
 from edgewright.backhaul.solvers.subset_sum import BATCH, placed
 
 EVALUATIONS = 3000
-PROOF, TRIES = 20_000, 100  # flows placed, and of these combinations evaluated, to prove an answer: a millisecond
+# To prove an answer, a tenth of a search: flows placed and combinations evaluated, for each evaluation it may take.
+PROOF, TRIES = 7, 1 / 30
 MANY = 100  # flows with demand, for which moves alone come too slowly to what a linear program sees at once
 
 
@@ -44,13 +45,14 @@ def search(
     else:
         least, used = paths_of(problem, flows, start), 0
     paths, offered, proven = least, flows.demand.sum(), False
+    few = min(evaluations, EVALUATIONS)  # the clock does not stop a proof
     if start is None and paths.size >= MANY:
         used, left_s = 0, deadline - time.monotonic()
         if left_s > 0 and (split := largest_paths(problem, left_s)) is not None:
             paths = split
-    elif (tries := _worth_trying(flows, aim, evaluations - used)) > 0 and time.monotonic() < deadline:
+    elif (tries := _worth_trying(flows, aim, few - used)) > 0 and time.monotonic() < deadline:
         value = evaluate(least, flows, offered, aim)
-        _, tried, proven = enumerate_some(flows.first.copy(), least, value, flows, aim, PROOF, tries)
+        _, tried, proven = enumerate_some(flows.first.copy(), least, value, flows, aim, PROOF * few, tries)
         used += tried
     walk, first = walk_from(paths, flows), int(np.random.default_rng(seed).integers(2**31 - 1))
     left = evaluations - used
@@ -75,4 +77,4 @@ def _worth_trying(flows: Flows, aim: Aim, left: int) -> int:
     if np.prod(flows.options.astype(np.float64)) <= left:
         return left
     bounded = aim.alpha == 0.0 and aim.efficiency > 0.0
-    return min(TRIES, left) if bounded else 0
+    return round(TRIES * left) if bounded else 0
