@@ -183,6 +183,14 @@ def _criu() -> str:
     return f"{criu.command[-1]}, {version}: a TCP server and its connection moved, {done.frozen_s:.2f} s frozen"
 
 
+def _sshd() -> str:
+    _program("ssh")
+    path = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if path is None:
+        raise Missing("no program `sshd` on PATH or in /usr/sbin")
+    return path
+
+
 def _qemu() -> str:
     from edgewright.drivers.linux.guest import GuestMissing, find
     from edgewright.drivers.linux.qemu_migrator import best_accelerator
@@ -264,6 +272,7 @@ PROBES: dict[str, tuple[str, Callable[[], str]]] = {
     "network-namespace": ("Network namespaces", _network_namespace),
     "network-emulation": ("Emulated backhaul (namespaces, ifb, htb)", _network_emulation),
     "criu": ("Live migration of processes (CRIU)", _criu),
+    "sshd": ("Tests of live migration between hosts (sshd)", _sshd),
     "qemu": ("Virtual machines (QEMU)", _qemu),
     "prometheus": ("Prometheus server", _prometheus),
     "kubernetes": ("Kubernetes configuration", _kubernetes),

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from edgewright.core.contracts import Outcome
-from edgewright.core.documents import unique
 from edgewright.core.errors import InputError
+
+if TYPE_CHECKING:  # the far end of a session over ssh has neither numpy nor pydantic
+    from edgewright.core.contracts import Outcome
 
 NAME_PATTERN = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
@@ -151,6 +152,8 @@ class ServiceHost(Protocol):
 
 def check_specs(specs: Iterable[ServiceSpec]) -> dict[str, ServiceSpec]:
     """By name; a name used twice is an InputError."""
+    from edgewright.core.documents import unique
+
     listed = list(specs)
     unique((spec.name for spec in listed), "name")
     return {spec.name: spec for spec in listed}

@@ -34,7 +34,7 @@ class Migration:
     source: str
     target: str
     status: Status
-    reason: str  # empty where done
+    reason: str  # empty where done, but for what could not be removed yet
     started_s: float  # since the epoch
     total_s: float
     frozen_s: float  # from when requests begin to wait until the service runs again, at either node

@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,13 +26,16 @@ from pathlib import Path
 
 from edgewright.core.files import cache_folder, make_once, replacing
 from edgewright.drivers.linux.packages import FetchError, fetch
+from edgewright.drivers.linux.processes import Process
 from edgewright.drivers.migration import MoveError
 
 NEEDED = (4, 2)
 SUITE = "forky"  # of Debian, in which CRIU is new enough
 FETCH = "python -m edgewright.drivers.linux.criu"
 CHECK_TIMEOUT_S, WAIT_TIMEOUT_S = 30.0, 30.0
+PAUSED, AHEAD, TRIES = "paused", "ahead", 1500  # files beside the images; of 2 ms and more
 INVENTORY = "inventory.img"
+TARGET = "target"  # folder of a waiting restore, below those of its service's images
 BEFORE_FREEZE = "EDGEWRIGHT_BEFORE_FREEZE"  # environment variable: a shell command
 HOOK = f"""#!/bin/sh
 [ "$CRTOOLS_SCRIPT_ACTION" != pre-dump ] || eval "${BEFORE_FREEZE}"
@@ -185,6 +189,38 @@ class WaitingRestore:
             self._inventory = -1
 
 
+def wait_to_restore(
+    criu: Criu, folder: Path, options: Sequence[str], *, namespace: Path, keep_open: Sequence[int] = ()
+) -> WaitingRestore:
+    start = lambda: criu.start("restore", folder, options, namespace=namespace, keep_open=keep_open)  # noqa: E731
+    return WaitingRestore(folder, start)
+
+
+def pause(folder: Path) -> str:
+    """A `before_freeze` that waits for `go_ahead`, and fails where that does not come within seconds."""
+    paused, ahead = (shlex.quote(str(folder / name)) for name in (PAUSED, AHEAD))
+    return f": > {paused}; for i in $(seq {TRIES}); do [ ! -e {ahead} ] || exit 0; sleep 0.002; done; exit 1"
+
+
+def await_pause(running: Running, folder: Path) -> None:
+    """Of a dump with that `before_freeze`. Raises CriuError."""
+    deadline = time.monotonic() + WAIT_TIMEOUT_S
+    while not (folder / PAUSED).exists():
+        if running.child.poll() is not None or time.monotonic() > deadline:
+            running.wait(0.0)
+            raise CriuError(f"criu {running.verb}: it did not come to the freeze")
+        time.sleep(0.002)
+
+
+def go_ahead(folder: Path) -> None:
+    (folder / AHEAD).touch()
+
+
+def restored(folder: Path) -> Process | None:
+    """What a restore from there has made, by its pidfile `pid`."""
+    return Process.of(int((folder / "pid").read_text()))
+
+
 def _open_to_write(fifo: Path) -> int:
     """-1 where nobody waits to read it."""
     try:
@@ -193,6 +229,14 @@ def _open_to_write(fifo: Path) -> int:
         if error.errno in (errno.ENXIO, errno.ENOENT):
             return -1
         raise
+
+
+def tracks_memory(criu: Criu) -> bool:
+    return criu.tracks_memory
+
+
+def version(criu: Criu) -> str:
+    return _text(criu.version)
 
 
 def find() -> Criu:

@@ -17,15 +17,15 @@ import json
 import re
 import socket
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Self
 
-from edgewright.core.documents import unique
 from edgewright.core.errors import InputError
 from edgewright.drivers.host import NAME_PATTERN
+from edgewright.drivers.linux.hosts import Host
 from edgewright.drivers.linux.namespaces import FOLDER, TIMEOUT_S, NetworkError, batch, inside, new_prefix, remove
 
 CLIENT, FABRIC = "client", "fabric"
@@ -45,10 +45,14 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Edge:
-    """A network that stands, as a value: another process can act on it too. Failures are NetworkErrors."""
+    """A network that stands, as a value: another process can act on it too. Failures are NetworkErrors.
+
+    A node may live on another host: what is done in its namespace is done by a call there. Its wire is the operator's.
+    """
 
     prefix: str
     nodes: tuple[str, ...]
+    hosts: Mapping[str, Host] = field(default_factory=dict)  # of nodes that do not live on this one
 
     def namespace(self, node: str) -> str:
         return self.prefix + (node if node in (CLIENT, FABRIC) else f"n{self._number(node)}")
@@ -179,6 +183,8 @@ class EdgeNetwork:
     """Makes an Edge, and removes it. Needs root; raises NetworkError or OSError with the reason, nothing is left."""
 
     def __init__(self, nodes: Sequence[str]) -> None:
+        from edgewright.core.documents import unique  # a host that only has nodes has no pydantic
+
         unique(nodes, "nodes")
         for node in nodes:
             if not re.fullmatch(NAME_PATTERN, node) or node in (CLIENT, FABRIC):

@@ -25,6 +25,7 @@ class Move:
     """Under way. `step` is what is being done."""
 
     target: str
+    source: str
     step: Phase
     orchestrator: Process
     copy: Process | None = None  # the instance at the target, once restored
@@ -40,6 +41,7 @@ class State:
     node: str
     process: Process  # first of its tree
     move: Move | None = None
+    left: tuple[str, ...] = ()  # nodes of hosts that were lost, where a frozen copy may be
 
 
 class Journal:
@@ -88,9 +90,11 @@ class Journal:
         move = data["move"]
         if move is not None:
             copy = Process(**move["copy"]) if move["copy"] else None
-            move = Move(move["target"], move["step"], Process(**move["orchestrator"]), copy)
+            source = move.get("source", data["node"])
+            move = Move(move["target"], source, move["step"], Process(**move["orchestrator"]), copy)
         process = Process(**data["process"])
-        return State(data["name"], data["number"], tuple(data["command"]), data["node"], process, move)
+        left = tuple(data.get("left", ()))
+        return State(data["name"], data["number"], tuple(data["command"]), data["node"], process, move, left)
 
     def write(self, state: State) -> None:
         with replacing(self.folder / f"{state.name}.json") as fresh:

@@ -7,12 +7,9 @@ meanwhile. What a service is and how far its move has come stand in one file, wr
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
-import signal
 import socket
-import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -21,39 +18,17 @@ from pathlib import Path
 
 from edgewright.core.errors import InputError
 from edgewright.drivers.host import NAME_PATTERN, HostError
+from edgewright.drivers.linux.attempt import Attempt, Mechanism
 from edgewright.drivers.linux.edge import FABRIC, Edge
-from edgewright.drivers.linux.journal import Journal, Move, State
+from edgewright.drivers.linux.journal import Journal, State
 from edgewright.drivers.linux.namespaces import NetworkError, inside
 from edgewright.drivers.linux.processes import Process
-from edgewright.drivers.linux.trees import end, instances
-from edgewright.drivers.migration import Migration, MoveError, Phase, Status, ignore
+from edgewright.drivers.linux.sessions import HostLost, Sessions
+from edgewright.drivers.linux.trees import alive, end, instances, kill
+from edgewright.drivers.migration import Migration, Phase, ignore
 
 MARK = "EDGEWRIGHT_MIGRATED"  # environment variable by which instances of a service are found
 END_TIMEOUT_S = 10.0
-
-
-class Mechanism(ABC):
-    """Of one migration. Methods but `give_up` raise MoveError, NetworkError, OSError, HostError or SubprocessError."""
-
-    image_bytes = 0  # of the copy, once it is made
-
-    @abstractmethod
-    def pre_copy(self) -> None: ...
-
-    @abstractmethod
-    def copy(self) -> None:
-        """Lets requests wait for the target before it freezes the source."""
-
-    @abstractmethod
-    def restore(self) -> Process:
-        """The first process of the target's instance, still frozen."""
-
-    @abstractmethod
-    def held_s(self) -> float | None:
-        """When requests began to wait, s since the epoch; None: they never did."""
-
-    def give_up(self) -> None:  # noqa: B027
-        """After a failure: what else runs for the migration ends."""
 
 
 class EdgeMigrator(ABC):
@@ -65,6 +40,7 @@ class EdgeMigrator(ABC):
 
     def __init__(self, edge: Edge, folder: Path) -> None:
         self.edge, self._journal = edge, Journal(folder)
+        self._sessions = Sessions(edge.hosts, self._journal.folder)
 
     # Services
 
@@ -81,8 +57,10 @@ class EdgeMigrator(ABC):
 
     def close(self) -> None:
         """Stop all services."""
-        for name in self.services:
-            self.stop(name)
+        with contextlib.ExitStack() as stack:  # the others all the same
+            stack.callback(self._sessions.close)
+            for name in self.services:
+                stack.callback(self.stop, name)
 
     def address(self, service: str) -> str:
         return self.edge.address(self._journal.read(service).number)
@@ -92,38 +70,44 @@ class EdgeMigrator(ABC):
         return self._journal.read(service).command
 
     def process(self, service: str) -> Process:
-        """The first of its tree, by the state as written last."""
+        """The first of its tree, at its node's host, by the state as written last."""
         return self._journal.read(service).process
 
     def where(self, service: str) -> str | None:
+        """Raises HostLost where that host cannot be asked."""
         state = self._journal.read(service)
-        return state.node if state.process.alive else None
+        return state.node if self._sessions.at(state.node).call(alive, state.process) else None
 
     # Migration
 
     def preflight(self, service: str, target: str) -> list[str]:
         state = self._journal.read(service)
         self._check(target)
-        if not state.process.alive:
-            return [f"its process, pid {state.process.pid}, has ended"]
-        if target == state.node:
-            return [f"it is at {target} already"]
-        return self._obstacles(state, target)
+        try:
+            if not self._sessions.at(state.node).call(alive, state.process):
+                return [f"its process, pid {state.process.pid}, has ended"]
+            return [f"it is at {target} already"] if target == state.node else self._obstacles(state, target)
+        except HostLost as error:
+            return [str(error)]
 
     def migrate(self, service: str, target: str, on_phase: Callable[[Phase], None] = ignore) -> Migration:
         self._journal.read(service)
         self._check(target)
         with self._lock(service) as lock:
-            self._settle(service)
+            said = self._settle(service)
+            if target in self._journal.read(service).left:
+                self._sweep(service, [target])
             state = self._journal.read(service)
-            return _Migration(self, state, target, on_phase, self._mechanism(state, target, lock)).run()
+            attempt = Attempt(self, state, target, on_phase, self._mechanism(state, target, lock))
+            # Where the last one has no end yet it may not be known what runs.
+            return attempt.run() if state.move is None else attempt.record("failed", "; ".join(said))
 
     def reconcile(self) -> list[str]:
         done = []
         for name in self.services:
             try:
                 with self._lock(name):
-                    done += self._settle(name)
+                    done += self._settle(name) or self._sweep(name, self._journal.read(name).left)
             except HostError as error:  # the others all the same
                 done.append(str(error))
             except InputError as error:  # stopped meanwhile
@@ -180,7 +164,7 @@ class EdgeMigrator(ABC):
         """A new service -> its address. `command` of it, and `launch` of what has that command."""
         if not re.fullmatch(NAME_PATTERN, name):
             raise InputError("name", name, f"a name like {NAME_PATTERN}")
-        with self._journal.lock(name):
+        with self._journal.lock(name), self._sessions.for_service(name):
             with self._journal.lock(""):
                 if name in self.services:
                     raise InputError("name", name, "a service that does not run yet")
@@ -205,23 +189,36 @@ class EdgeMigrator(ABC):
                 raise
         return address
 
-    def _roll_back(self, state: State) -> None:
-        """The source serves on. Raises HostError where it cannot."""
+    def _roll_back(self, state: State) -> float:
+        """The source serves on -> since when, s since the epoch. Raises HostError where it cannot."""
         address, move = self.edge.address(state.number), state.move
         assert move is not None
         self.edge.hold(address, state.node)  # first: a copy that is ended while it may send resets its connections
-        others = (*self._left_halfway(state, move.target), *self._instances(state.name))
-        end([one for one in others if one != state.process], END_TIMEOUT_S)
-        with contextlib.suppress(NetworkError, OSError):  # the source must go on whatever the target has become
-            self._detach(state, move.target)
-        if not state.process.alive:
+        # Until `resume` a copy is frozen: the source does not wait for a host that may be out of reach.
+        later = move.target in self.edge.hosts and move.step not in ("resume", "hand_over")
+        if not later:
+            self._end_copy(state, move.target)
+        if runs := self._alive(state, state.node, state.process):
+            self._attach(state, state.node)
+            self._go_on(state, state.process, state.node)
+            self.edge.send(address, state.node)
+        else:
             self.edge.forget(address)
-            self._discard(state)
-            raise HostError(state.name, f"its process, pid {state.process.pid}, has ended")
-        self._attach(state, state.node)
-        self._go_on(state, state.process, state.node)
-        self.edge.send(address, state.node)
+        gone_on_s = time.time()
+        if later:
+            try:
+                self._end_copy(state, move.target)
+            except (HostError, NetworkError, OSError):
+                state = replace(state, left=tuple({*state.left, move.target}))
         self._discard(state)
+        if not runs:
+            raise HostError(state.name, f"its process, pid {state.process.pid}, has ended")
+        return gone_on_s
+
+    def _end_copy(self, state: State, target: str) -> None:
+        self._end(state, target, *self._left_halfway(state, target))
+        with contextlib.suppress(NetworkError, OSError):  # the source must go on whatever the target has become
+            self._detach(state, target)
 
     def _hand_over(self, state: State) -> State:
         """The target runs: it serves from now on, the source ends without a word to its clients."""
@@ -230,17 +227,40 @@ class EdgeMigrator(ABC):
         self.edge.send(self.edge.address(state.number), state.move.target)
         with contextlib.suppress(NetworkError, OSError):  # the source must end whatever its node has become
             self._detach(state, state.node)
-        if state.process.alive:
-            os.kill(state.process.pid, signal.SIGKILL)
+        with contextlib.suppress(HostLost):  # it is frozen and mute; it ends before the move is called over
+            self._sessions.at(state.node, state.name).call(kill, state.process)
         return replace(state, node=state.move.target, process=state.move.copy)
 
     def _clean_up(self, state: State) -> None:
-        end([found for found in self._instances(state.name) if found != state.process], END_TIMEOUT_S)
+        for node in self._places(state):
+            self._end(state, node)
         self._discard(state)
 
     def _discard(self, state: State) -> None:
-        shutil.rmtree(self._journal.images(state.name), ignore_errors=True)
+        self._remove_images(state)
         self._journal.write(replace(state, move=None))
+
+    def _sweep(self, name: str, nodes: Sequence[str]) -> list[str]:
+        """What was out of reach there when a move was given up."""
+        done = []
+        for node in nodes:
+            state = self._journal.read(name)
+            try:
+                self._end_copy(state, node)
+                session = self._sessions.at(node, name)
+                session.call(shutil.rmtree, session.images(name), ignore_errors=True)
+            except (HostError, NetworkError, OSError) as error:
+                done.append(f"{name}: a frozen copy may be left at {node}: {error}")
+                continue
+            self._journal.write(replace(state, left=tuple(one for one in state.left if one != node)))
+            done.append(f"{name}: what was left at {node} has ended")
+        return done
+
+    def _remove_images(self, state: State) -> None:
+        for node in self._places(state):
+            session = self._sessions.at(node, state.name)
+            with contextlib.suppress(HostError, OSError):  # no move starts with what an earlier one left
+                session.call(shutil.rmtree, session.images(state.name), ignore_errors=True)
 
     def _settle(self, name: str) -> list[str]:
         """End what another orchestrator left halfway, which is no more: we hold the lock."""
@@ -250,12 +270,14 @@ class EdgeMigrator(ABC):
         address = self.edge.address(state.number)
         said = f"{name}: its move to {move.target} stopped at `{move.step}`: "
         try:
-            if move.copy and move.copy.alive and move.step in ("resume", "hand_over"):
+            may_run = move.step in ("resume", "hand_over")
+            if may_run and move.copy and self._alive(state, move.target, move.copy):
                 self._go_on(state, move.copy, move.target)
                 state = self._hand_over(state)
             elif move.step == "hand_over" and self.edge.where(address) == move.target:
                 # It may have served: the source is behind.
-                end(self._instances(name), END_TIMEOUT_S)
+                for node in self._places(state):
+                    self._end(state, node, spare=False)
                 self.edge.forget(address)
                 self._discard(state)
                 return [f"{said}the process at {move.target} has ended, no instance is left"]
@@ -263,7 +285,7 @@ class EdgeMigrator(ABC):
                 self._roll_back(state)
                 return [f"{said}{state.node} serves on"]
             self._clean_up(state)
-            if not state.process.alive:
+            if not self._alive(state, state.node, state.process):
                 return [f"{said}the process at {state.node} has ended, no instance is left"]
             return [f"{said}{state.node} serves"]
         except (HostError, NetworkError, OSError) as error:
@@ -273,9 +295,30 @@ class EdgeMigrator(ABC):
         """Environment of each instance."""
         return {MARK: f"{self._journal.folder}/{name}"}
 
-    def _instances(self, name: str) -> list[Process]:
+    def _places(self, state: State) -> list[str]:
+        """Where there may be an instance: this host, "", and nodes on other ones."""
+        nodes = {state.node, *((state.move.source, state.move.target) if state.move else ())}
+        return sorted({"", *(nodes & set(self.edge.hosts))})
+
+    def _instances(self, name: str, node: str = "") -> list[Process]:
+        """At a node of another host, or anywhere on this one."""
         ((variable, value),) = self._marks(name).items()
-        return instances(f"{variable}={value}")
+        look = self._sessions.at(node, name).call
+        if node in self.edge.hosts:
+            return look(instances, f"{variable}={value}", inside=self.edge.namespace(node))
+        others = [self.edge.namespace(one) for one in self.edge.hosts]  # those hosts may share this kernel
+        return look(instances, f"{variable}={value}", outside=others)
+
+    def _end(self, state: State, node: str, *more: Process, spare: bool = True) -> None:
+        """Instances at a node of another host, or anywhere on this one, but the one of the state."""
+        session = self._sessions.at(node, state.name)
+        spared = state.process if spare and session is self._sessions.at(state.node, state.name) else None
+        found = [*more, *self._instances(state.name, node)]
+        session.call(end, [one for one in found if one != spared], END_TIMEOUT_S)
+
+    def _alive(self, state: State, node: str, process: Process) -> bool:
+        """Under the service's lock."""
+        return self._sessions.at(node, state.name).call(alive, process)
 
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[int]:
@@ -286,12 +329,13 @@ class EdgeMigrator(ABC):
                     self._end_orphans(state)
 
         self._journal.read(name)
-        with self._journal.lock(name, waiting) as descriptor:
+        with self._journal.lock(name, waiting) as descriptor, self._sessions.for_service(name):
             yield descriptor
 
     def _remove(self, state: State, node: str) -> None:
-        end(self._instances(state.name), END_TIMEOUT_S)
-        shutil.rmtree(self._journal.images(state.name), ignore_errors=True)
+        for place in [*self._places(state), *state.left]:
+            self._end(state, place, spare=False)
+        self._remove_images(state)
         self._journal.forget(state.name)
         with contextlib.suppress(NetworkError, OSError):  # the network may be gone
             self.edge.forget(self.edge.address(state.number))
@@ -300,7 +344,7 @@ class EdgeMigrator(ABC):
     def _await(self, state: State, port: int, timeout_s: float) -> None:
         deadline, address = time.monotonic() + timeout_s, self.edge.address(state.number)
         while True:
-            if not state.process.alive:
+            if not self._alive(state, state.node, state.process):
                 said = self._last_words(state, state.node)
                 raise RuntimeError(f"ended while starting{': ' if said else ''}{said}")
             try:
@@ -315,118 +359,3 @@ class EdgeMigrator(ABC):
     def _check(self, target: str) -> None:
         if target not in self.edge.nodes:
             raise InputError("target", target, f"one of {', '.join(self.edge.nodes)}")
-
-
-class _Migration:
-    """One migration, from its first phase to its record."""
-
-    def __init__(
-        self, owner: EdgeMigrator, state: State, target: str, on_phase: Callable[[Phase], None], mechanism: Mechanism
-    ) -> None:
-        self._owner, self._state, self._target = owner, state, target
-        self._on_phase, self._mechanism = on_phase, mechanism
-        self._source = state.node
-        own = Process.of(os.getpid())
-        assert own is not None
-        self._own = own
-        self._started_s, self._clock_s = time.time(), time.monotonic()
-        self._phases_s: dict[Phase, float] = {}
-        self._phase: Phase | None = None
-        self._phase_began_s = 0.0
-        self._frozen_s = 0.0
-
-    def run(self) -> Migration:
-        status: Status = "done"
-        reason = ""
-        try:
-            self._enter("preflight")
-            if found := self._owner.preflight(self._state.name, self._target):
-                raise MoveError("; ".join(found))
-            self._move()
-        except (MoveError, NetworkError, OSError, HostError, subprocess.SubprocessError) as error:
-            status, reason = self._back(str(error))
-        except BaseException as error:
-            self._back(str(error))
-            raise
-        self._leave()
-        return Migration(
-            self._state.name,
-            self._source,
-            self._target,
-            status,
-            reason,
-            self._started_s,
-            time.monotonic() - self._clock_s,
-            self._frozen_s,
-            self._mechanism.image_bytes,
-            dict(self._phases_s),
-        )
-
-    def _move(self) -> None:
-        shutil.rmtree(self._owner._journal.images(self._state.name), ignore_errors=True)
-        self._step("pre_copy")
-        self._owner._attach(self._state, self._target)
-        self._mechanism.pre_copy()
-
-        self._step("copy")
-        self._mechanism.copy()
-
-        self._step("restore")
-        copy = self._mechanism.restore()
-
-        self._step("resume", copy)
-        self._owner._go_on(self._state, copy, self._target)
-        if not copy.alive:
-            raise MoveError("the restored process ended as it was to go on")
-
-        self._step("hand_over", copy)
-        held_s = self._mechanism.held_s()
-        self._owner.edge.send(self._owner.edge.address(self._state.number), self._target)
-        self._thaw(held_s)
-        self._state = self._owner._hand_over(self._state)
-
-        self._step("clean_up", copy)
-        if not copy.alive:
-            raise HostError(self._state.name, f"the process at {self._target} has ended")
-        self._owner._clean_up(self._state)
-        self._state = replace(self._state, move=None)
-
-    def _back(self, reason: str) -> tuple[Status, str]:
-        """After a failure."""
-        self._mechanism.give_up()
-        if self._state.move is None:
-            return ("rolled_back" if self._state.process.alive else "failed"), reason
-        step, held_s = self._state.move.step, self._mechanism.held_s()
-        with contextlib.suppress(Exception):  # what listens may be what failed
-            self._enter("roll_back")
-        try:
-            if step in ("hand_over", "clean_up"):
-                said = self._owner._settle(self._state.name)
-                now = self._owner._journal.read(self._state.name)
-                status: Status = "done" if now.node == self._target else "rolled_back"
-                if now.move is not None or not now.process.alive:
-                    status = "failed"
-                return status, f"{reason}; {'; '.join(said)}"
-            self._owner._roll_back(self._state)
-            self._thaw(held_s)
-            return "rolled_back", reason
-        except (NetworkError, OSError, HostError) as error:
-            return "failed", f"{reason}; then: {error}"
-
-    def _thaw(self, held_s: float | None) -> None:
-        self._frozen_s = 0.0 if held_s is None else time.time() - held_s
-
-    def _step(self, phase: Phase, copy: Process | None = None) -> None:
-        """Write down what comes next, then begin it."""
-        self._state = replace(self._state, move=Move(self._target, phase, self._own, copy))
-        self._owner._journal.write(self._state)
-        self._enter(phase)
-
-    def _enter(self, phase: Phase) -> None:
-        self._leave()
-        self._phase, self._phase_began_s = phase, time.monotonic()
-        self._on_phase(phase)
-
-    def _leave(self) -> None:
-        if self._phase:
-            self._phases_s[self._phase] = time.monotonic() - self._phase_began_s

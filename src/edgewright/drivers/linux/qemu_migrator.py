@@ -20,12 +20,13 @@ from typing import Any
 from edgewright.core.errors import InputError
 from edgewright.core.files import replacing
 from edgewright.drivers.host import HostError
+from edgewright.drivers.linux.attempt import Mechanism
 from edgewright.drivers.linux.edge import Edge
 from edgewright.drivers.linux.guest import Guest, obtain
 from edgewright.drivers.linux.journal import State
-from edgewright.drivers.linux.moves import EdgeMigrator, Mechanism
+from edgewright.drivers.linux.moves import EdgeMigrator
 from edgewright.drivers.linux.preflight import available_bytes
-from edgewright.drivers.linux.processes import Process, passed_on
+from edgewright.drivers.linux.processes import Process
 from edgewright.drivers.linux.qmp import LONGEST_PATH, Monitor, MonitorError
 from edgewright.drivers.linux.trees import isolate
 from edgewright.drivers.migration import MoveError
@@ -47,6 +48,8 @@ class QemuMigrator(EdgeMigrator):
     """
 
     def __init__(self, edge: Edge, folder: Path, guest: Guest | None = None, accelerator: str = "") -> None:
+        if edge.hosts:
+            raise InputError("edge", sorted(edge.hosts), "nodes of this host only")
         super().__init__(edge, folder)
         self._guest = guest or obtain()
         find()
@@ -161,7 +164,7 @@ class QemuMigrator(EdgeMigrator):
         words += ["-chardev", f"file,id=log,path={_in_option(log)},append=on", "-serial", "chardev:log"]
         words += ["-device", device, "-qmp", f"unix:{_in_option(socket)},server=on,wait=off", *options]
         logged = ("sh", "-c", 'exec "$@" 2>"$0"', str(log), *words)
-        process = isolate(self.edge.namespace(node), logged, passed_on() | self._marks(state.name))
+        process = isolate(self.edge.namespace(node), logged, self._marks(state.name))
         try:
             with self._monitor(state, node, process):
                 return process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pkgutil
 import re
 import signal
 import subprocess
@@ -12,9 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edgewright.drivers.linux.namespaces import FOLDER
-from edgewright.drivers.linux.processes import Process
-
-ISOLATE = Path(__file__).with_name("isolate.py")
+from edgewright.drivers.linux.processes import Process, passed_on
+from edgewright.drivers.linux.sockets import end_repair
 
 
 def isolate(namespace: str, program: Sequence[str], environment: Mapping[str, str]) -> Process:
@@ -22,10 +22,12 @@ def isolate(namespace: str, program: Sequence[str], environment: Mapping[str, st
 
     Raises RuntimeError with the reason where it does not come to run.
     """
+    code = pkgutil.get_data(__package__, "isolate.py")  # on another host it lies in no file
+    assert code
     receive, report = os.pipe()
     try:
-        command = [sys.executable, "-I", "-S", str(ISOLATE), str(report), str(FOLDER / namespace), *program]
-        subprocess.run(command, env=dict(environment), cwd="/", pass_fds=(report,), check=False)
+        command = [sys.executable, "-I", "-S", "-c", code.decode(), str(report), str(FOLDER / namespace), *program]
+        subprocess.run(command, env=passed_on() | dict(environment), cwd="/", pass_fds=(report,), check=False)
     finally:
         os.close(report)
     with os.fdopen(receive) as stream:
@@ -36,24 +38,33 @@ def isolate(namespace: str, program: Sequence[str], environment: Mapping[str, st
     return process
 
 
-def instances(variable: str) -> list[Process]:
-    """First processes of all trees started with this in their environment, `NAME=value`."""
+def instances(variable: str, inside: str = "", outside: Sequence[str] = ()) -> list[Process]:
+    """First processes of all trees started with this in their environment, `NAME=value`; where they are given, only
+    inside a network namespace, which may be gone, and outside others.
+    """
     wanted = variable.encode()
-    return _first_processes(lambda entry: wanted in (entry / "environ").read_bytes().split(b"\0"))
+    only, others = _network(inside), [_network(name) for name in outside]
+
+    def ours(entry: Path) -> bool:
+        if wanted not in (entry / "environ").read_bytes().split(b"\0"):
+            return False
+        network = _identity(entry / "ns/net")
+        return only in (None, network) and network not in others
+
+    return _first_processes(ours)
 
 
 def half_restored(namespace: str, folder: Path) -> list[Process]:
     """First processes of trees that a restore from the folder, cut short, left in a network namespace: they look like
     CRIU still, or have no memory yet that would say what they are.
     """
-    try:
-        network = (FOLDER / namespace).stat()
-    except FileNotFoundError:
+    network = _network(namespace)
+    if network is None:
         return []
     mark = str(folder).encode()
 
     def cut_short(entry: Path) -> bool:
-        return os.path.samestat((entry / "ns/net").stat(), network) and (
+        return _identity(entry / "ns/net") == network and (
             mark in (entry / "cmdline").read_bytes() or not (entry / "environ").read_bytes()
         )
 
@@ -77,12 +88,29 @@ def send(pid: int, number: signal.Signals) -> None:
             os.kill(one, number)
 
 
+def alive(process: Process) -> bool:
+    return process.alive
+
+
+def thaw(process: Process, mend: bool) -> None:
+    """A tree; `mend`: a dump may have left its sockets in repair mode."""
+    if mend:
+        for pid in tree(process.pid):
+            end_repair(pid)
+    send(process.pid, signal.SIGCONT)
+
+
+def kill(process: Process) -> None:
+    """A whole tree: the kernel ends a PID namespace with its first process."""
+    if process.alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+
+
 def end(processes: Sequence[Process], timeout_s: float) -> None:
-    """Whole trees: the kernel ends a PID namespace with its first process. Raises TimeoutError naming what stays."""
+    """Whole trees. Raises TimeoutError naming what stays."""
     for process in processes:
-        if process.alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+        kill(process)
     for process in processes:
         if not process.wait(timeout_s):
             raise TimeoutError(f"pid {process.pid} does not end within {timeout_s:g} s")
@@ -104,6 +132,17 @@ def _first_processes(wanted: Callable[[Path], bool]) -> list[Process]:
             if wanted(entry) and _is_first(entry):
                 found.append(Process.of(int(entry.name)))
     return [process for process in found if process]
+
+
+def _network(namespace: str) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        return _identity(FOLDER / namespace) if namespace else None
+    return None
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_dev, found.st_ino
 
 
 def _is_first(entry: Path) -> bool:

@@ -1,0 +1,488 @@
+"""Live migration to another host, for real: over ssh, to processes and folders that the host here does not touch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from sshd import Server, server
+from test_criu_migrator import MIB, NODES, Site, environment, nothing_lost, orchestrator, serves_alone, wait_until
+
+from edgewright.core.errors import InputError
+from edgewright.demo.counter import PORT
+from edgewright.drivers.host import HostError
+from edgewright.drivers.linux import sessions
+from edgewright.drivers.linux.agent import BOOT
+from edgewright.drivers.linux.attempt import Attempt
+from edgewright.drivers.linux.criu import CriuMissing, obtain
+from edgewright.drivers.linux.criu_migrator import CriuMigrator
+from edgewright.drivers.linux.edge import EdgeNetwork
+from edgewright.drivers.linux.namespaces import inside
+from edgewright.drivers.linux.processes import Process
+from edgewright.drivers.linux.qemu_migrator import QemuMigrator
+from edgewright.drivers.linux.sessions import HostLost
+from edgewright.drivers.migration import MoveError, Phase
+
+pytestmark = pytest.mark.real
+IMPORT = "from edgewright.drivers.linux.hosts import Host\n"
+
+
+@dataclass
+class FarSite(Site):
+    """Node b lives on the server's host."""
+
+    server: Server
+
+    @property
+    def far(self) -> Path:
+        """Images there."""
+        return Path(self.server.host.folder) / "counter.images"
+
+    def states(self) -> list[tuple[str, str]]:
+        return sorted(self.instances())
+
+
+@pytest.fixture(scope="module")
+def network(require: Callable[..., None]) -> Iterator[EdgeNetwork]:
+    with contextlib.suppress(CriuMissing):  # the capability says why
+        obtain()
+    require("criu", "sshd")
+    with EdgeNetwork(NODES) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def far(network: EdgeNetwork) -> Iterator[Server]:
+    with server() as made:
+        network.edge = replace(network.edge, hosts={"b": made.host})
+        yield made
+
+
+@pytest.fixture
+def site(network: EdgeNetwork, far: Server) -> Iterator[FarSite]:
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="edgewright-test-"))
+    try:
+        migrator = CriuMigrator(network.edge, folder)
+        try:
+            yield FarSite(network, migrator, folder, far)
+        finally:
+            migrator.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def lost(site: FarSite) -> Iterator[None]:
+    """The host cannot be reached."""
+    site.server.stop()
+    try:
+        yield
+    finally:
+        site.server.start()
+
+
+@contextlib.contextmanager
+def mounted(site: FarSite, *words: str) -> Iterator[None]:
+    """At the far host only; the last word is where."""
+    subprocess.run(site.server.inside("mount", *words), check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(site.server.inside("umount", words[-1]), check=True)
+
+
+def test_a_connection_lives_through_moves_there_and_back(site: FarSite) -> None:
+    copied: list[int] = []
+
+    def look(phase: Phase) -> None:
+        if phase == "restore":
+            copied.append(sum(file.stat().st_size for file in (site.far / "image").glob("pages-*.img")))
+
+    with site.watch(site.start()) as watcher:
+        for target in ("b", "c", "b", "a"):
+            source = site.migrator.where("counter")
+            watcher.restart_gap()
+            done = site.migrator.migrate("counter", target, look)
+            assert (done.status, done.reason, done.source) == ("done", "", source)
+            serves_alone(site, target, watcher)
+            assert list(done.phases_s) == [
+                "preflight",
+                "pre_copy",
+                "copy",
+                "restore",
+                "resume",
+                "hand_over",
+                "clean_up",
+            ]
+            assert done.image_bytes > 5 * MIB
+            assert 0 < done.frozen_s < done.total_s
+            print(f"to {target}: frozen {done.frozen_s:.3f} s, client's gap {watcher.max_gap_s:.3f} s, {done.phases_s}")
+            assert not (site.folder / "counter.images").exists()
+            assert not site.far.exists()
+            here = Process.of(site.migrator.process("counter").pid)
+            assert (here == site.migrator.process("counter")) == (target != "b")  # a pid of the other host's
+        assert min(copied) > 5 * MIB
+        nothing_lost(watcher)
+
+
+def test_a_large_image_is_copied_whole(site: FarSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "CHUNK_BYTES", 100_000)
+    with site.watch(site.start(memory_mb=60)) as watcher:  # its answers hold a checksum of its memory
+        assert site.migrator.migrate("counter", "b").status == "done"
+        serves_alone(site, "b", watcher)
+        nothing_lost(watcher)
+
+
+def test_two_services_move_at_once(site: FarSite) -> None:
+    with site.watch(site.start("one")) as one, site.watch(site.start("two", "b")) as two:
+        with ThreadPoolExecutor(2) as threads:
+            moved = list(threads.map(site.migrator.migrate, ("one", "two"), ("b", "a")))
+        assert [done.reason for done in moved] == ["", ""]
+        serves_alone(site, "b", one, "one")
+        serves_alone(site, "a", two, "two")
+        nothing_lost(one)
+        nothing_lost(two)
+
+
+def test_a_service_starts_and_stops_there(site: FarSite) -> None:
+    with site.watch(site.start(node="b")) as watcher:
+        serves_alone(site, "b", watcher)
+    site.migrator.stop("counter")
+    assert site.instances() == []
+    assert site.migrator.services == ()
+
+
+def test_a_host_that_cannot_be_reached_is_said_and_nothing_is_touched(site: FarSite) -> None:
+    with site.watch(site.start()) as watcher:
+        with lost(site):
+            (reason,) = site.migrator.preflight("counter", "b")
+            assert reason.startswith("root@127.0.0.1: ssh: connect to host 127.0.0.1 port ")
+            assert reason.endswith("Connection refused")
+            refused = site.migrator.migrate("counter", "b")
+            assert (refused.status, refused.reason, refused.frozen_s) == ("rolled_back", reason, 0)
+            assert site.migrator.migrate("counter", "c").status == "done"
+        serves_alone(site, "c", watcher)
+        nothing_lost(watcher)
+
+
+def test_one_that_knows_us_not_or_is_not_known_is_said(site: FarSite, tmp_path: Path) -> None:
+    site.start()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
+    for changed, reason in [
+        ({"identity": str(tmp_path / "other")}, "Permission denied"),
+        ({"known_hosts": str(tmp_path / "none")}, "Host key verification failed"),
+        ({"python": "/no/such"}, "/no/such"),
+        ({"python": "/bin/echo"}, "it says b'-I -S -c "),
+    ]:
+        edge = replace(site.network.edge, hosts={"b": replace(site.server.host, **changed)})
+        migrator = CriuMigrator(edge, site.folder)
+        (found,) = migrator.preflight("counter", "b")
+        assert reason in found
+    with pytest.raises(InputError, match="nodes of this host only"):
+        QemuMigrator(site.network.edge, site.folder)
+
+
+def test_what_is_missing_there_is_said(site: FarSite, tmp_path: Path) -> None:
+    kept, other = tmp_path / "kept", tmp_path / "other"
+    kept.write_text("one")
+    other.write_text("two")
+    code = f"kept = open({str(kept)!r})\nimport os\nfrom edgewright.demo.counter import serve\n"
+    with site.watch(site.start(code=f"{code}serve(os.environ['EDGEWRIGHT_ADDRESS'], {PORT}, 5)")) as watcher:
+        assert site.migrator.preflight("counter", "b") == []
+        with mounted(site, "-t", "tmpfs", "tmpfs", str(tmp_path)):
+            assert site.migrator.preflight("counter", "b") == [f"{kept} is missing at b"]
+        with mounted(site, "--bind", str(other), str(kept)):
+            assert site.migrator.preflight("counter", "b") == [f"{kept} is another one at b"]
+            os.utime(other, (1, 1))
+            other.write_text("one")
+            os.utime(other, (1, 1))  # the same, only younger
+            assert site.migrator.preflight("counter", "b") == []
+        with mounted(site, "-t", "tmpfs", "-o", "size=1m", "tmpfs", site.server.host.folder):
+            (reason,) = site.migrator.preflight("counter", "b")
+            assert reason.startswith("its image needs ")
+            assert reason.endswith("1 MB left at b")
+        newer = CriuMigrator(site.network.edge, site.folder, replace(obtain(), version=(9, 9)))
+        (reason,) = newer.preflight("counter", "b")
+        assert reason.startswith("CRIU is ")
+        assert reason.endswith(" at b, 9.9 at a")
+        assert site.migrator.migrate("counter", "b").status == "done"
+        serves_alone(site, "b", watcher)
+        nothing_lost(watcher)
+
+
+def test_a_connection_that_breaks_amid_the_copy_leaves_the_source_serving(
+    site: FarSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "CHUNK_BYTES", 1 << 16)
+
+    def cut() -> None:
+        wait_until(lambda: any(file.stat().st_size > 10 * MIB for file in site.far.glob("image/pages-*")), 30.0)
+        site.server.stop()
+
+    with site.watch(site.start(memory_mb=100)) as watcher:
+        thread = threading.Thread(target=cut)
+        thread.start()
+        try:
+            failed = site.migrator.migrate("counter", "b")
+            thread.join()
+            assert failed.status == "rolled_back"
+            assert failed.reason.startswith("root@127.0.0.1: ")
+            assert list(failed.phases_s) == ["preflight", "pre_copy", "copy", "roll_back"]
+            assert failed.frozen_s > 0
+            serves_alone(site, "a", watcher)
+            (said,) = site.migrator.reconcile()
+            assert said.startswith("counter: a frozen copy may be left at b: root@127.0.0.1: ")
+        finally:
+            thread.join()
+            site.server.start()
+        monkeypatch.undo()
+        assert site.migrator.migrate("counter", "b").status == "done"
+        serves_alone(site, "b", watcher)
+        assert not site.far.exists()
+        nothing_lost(watcher)
+
+
+def test_a_full_folder_there_leaves_the_source_serving(site: FarSite) -> None:
+    with mounted(site, "-t", "tmpfs", "-o", "size=64m", "tmpfs", site.server.host.folder):
+
+        def fill(phase: Phase) -> None:
+            if phase == "copy":
+                other = f"{site.server.host.folder}/other"
+                subprocess.run(site.server.inside("fallocate", "-l", "60M", other), check=True)
+
+        with site.watch(site.start(memory_mb=20)) as watcher:
+            failed = site.migrator.migrate("counter", "b", fill)
+            assert failed.status == "rolled_back"
+            assert "No space left on device" in failed.reason
+            serves_alone(site, "a", watcher)
+            nothing_lost(watcher)
+
+
+def test_a_restore_that_fails_there_leaves_the_source_serving(site: FarSite) -> None:
+    taken: list[socket.socket] = []
+
+    def take(phase: Phase) -> None:
+        if phase == "copy":
+            taken.append(inside(site.network.edge.namespace("b"), lambda: socket.create_server(("0.0.0.0", PORT))))
+
+    with site.watch(site.start()) as watcher:
+        try:
+            failed = site.migrator.migrate("counter", "b", take)
+            assert failed.status == "rolled_back"
+            assert "Address already in use" in failed.reason
+            serves_alone(site, "a", watcher)
+            assert site.migrator.preflight("counter", "b") == [f"port {PORT} is taken at b"]
+        finally:
+            for one in taken:
+                one.close()
+        nothing_lost(watcher)
+
+
+@pytest.mark.parametrize("phase", ["restore", "resume", "hand_over", "clean_up"])
+def test_a_target_lost_late_is_never_guessed_about(site: FarSite, phase: Phase) -> None:
+    """Before `resume` its copy is frozen for sure; from then on the source stays so."""
+
+    def cut(entered: Phase) -> None:
+        if entered == phase:
+            site.server.stop()
+
+    with site.watch(site.start()) as watcher:
+        try:
+            failed = site.migrator.migrate("counter", "b", cut)
+            assert "root@127.0.0.1: " in failed.reason
+            if phase == "restore":
+                assert failed.status == "rolled_back"
+                serves_alone(site, "a", watcher)
+                return
+            assert failed.status == "failed"
+            states = dict(site.states())
+            assert states["b"] in ("T" if phase == "resume" else "SR")
+            assert states.get("a", "T") == "T"
+            step = "resume" if phase == "resume" else "clean_up"  # the target is not needed for `hand_over`
+            (said,) = site.migrator.reconcile()
+            assert said.startswith(f"counter: its move to b stopped at `{step}`: root@127.0.0.1: ")
+            refused = site.migrator.migrate("counter", "c")
+            assert (refused.status, refused.reason) == ("failed", said)
+            assert dict(site.states()).get("a", "T") == "T"
+            assert "c" not in dict(site.states())
+            with pytest.raises(HostLost) if step == "clean_up" else contextlib.nullcontext():
+                site.migrator.where("counter")
+        finally:
+            site.server.start()
+        assert site.migrator.reconcile() == [f"counter: its move to b stopped at `{step}`: b serves"]
+        serves_alone(site, "b", watcher)
+        nothing_lost(watcher)
+
+
+@pytest.mark.parametrize("swept", ["reconcile", "migrate", "stop"])
+def test_a_frozen_copy_that_was_out_of_reach_ends_later(
+    site: FarSite, monkeypatch: pytest.MonkeyPatch, swept: str
+) -> None:
+    proceed = Attempt._step
+
+    def cut(attempt: Attempt, phase: Phase, copy: Process | None = None) -> None:
+        if phase == "resume":
+            site.server.stop()
+            raise MoveError("the wire is cut")
+        proceed(attempt, phase, copy)
+
+    with site.watch(site.start()) as watcher:
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(Attempt, "_step", cut)
+                failed = site.migrator.migrate("counter", "b")
+            assert (failed.status, failed.reason) == ("rolled_back", "the wire is cut")
+            before = watcher.answers
+            wait_until(lambda: watcher.answers > before + 20)
+            states = dict(site.states())
+            assert (states["a"] in "SR", states["b"]) == (True, "T")
+            (said,) = site.migrator.reconcile()
+            assert said.startswith("counter: a frozen copy may be left at b: root@127.0.0.1: ")
+            if swept == "stop":
+                with pytest.raises(HostLost):  # told, and not forgotten
+                    site.migrator.stop("counter")
+                assert site.states() == [("b", "T")]
+        finally:
+            site.server.start()
+        if swept == "reconcile":
+            assert site.migrator.reconcile() == ["counter: what was left at b has ended"]
+            assert site.migrator.reconcile() == []
+            serves_alone(site, "a", watcher)
+        elif swept == "migrate":
+            assert site.migrator.migrate("counter", "b").status == "done"
+            assert site.migrator.reconcile() == []
+            serves_alone(site, "b", watcher)
+    if swept == "stop":
+        site.migrator.stop("counter")
+        assert site.instances() == []
+
+
+@pytest.mark.parametrize(("phase", "node"), [("copy", "b"), ("restore", "a"), ("hand_over", "a")])
+def test_a_source_lost_amid_a_move_is_told_and_found_again(site: FarSite, phase: Phase, node: str) -> None:
+    def cut(entered: Phase) -> None:
+        if entered == phase:
+            site.server.stop()
+
+    with site.watch(site.start(node="b")) as watcher:
+        try:
+            told = site.migrator.migrate("counter", "a", cut)
+            assert told.status == ("failed" if node == "b" else "done")
+            assert "root@127.0.0.1: " in told.reason
+            assert dict(site.states())["b"] in ("SRT" if node == "b" else "T")
+        finally:
+            site.server.start()
+        stopped = phase if node == "b" else "clean_up"
+        told_now = f"counter: its move to a stopped at `{stopped}`: {node} serves{' on' if node == 'b' else ''}"
+        assert site.migrator.reconcile() == [told_now]
+        serves_alone(site, node, watcher)
+        nothing_lost(watcher)
+
+
+@pytest.mark.parametrize("agent_too", [False, True])
+def test_a_dump_there_that_outlives_its_orchestrator_is_waited_for(site: FarSite, agent_too: bool) -> None:
+    def running(*words: str) -> list[int]:
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if "\0".join(words).encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+    def signal_all(pids: list[int], number: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    dump = ("criu", "dump", "--images-dir", str(site.far))
+    with site.watch(site.start(node="b", memory_mb=200)) as watcher, ThreadPoolExecutor() as threads:
+        program = IMPORT + orchestrator(site, "pass", target="a")
+        with subprocess.Popen([sys.executable, "-c", program], env=environment()) as first:
+            wait_until(lambda: bool(running(*dump)), 30.0)
+            criu = running(*dump)  # and children of its
+            signal_all(criu, signal.SIGSTOP)
+            try:
+                first.kill()
+                if agent_too:
+                    signal_all(running("-I", "-S", "-c", BOOT, site.server.host.folder, "counter"), signal.SIGKILL)
+                said = threads.submit(site.migrator.reconcile)
+                with pytest.raises(TimeoutError):
+                    said.result(3.0)
+            finally:
+                signal_all(criu, signal.SIGCONT)
+        assert said.result(30.0) == ["counter: its move to a stopped at `copy`: b serves on"]
+        assert not running(*dump)
+        serves_alone(site, "b", watcher)
+        nothing_lost(watcher)
+
+
+@pytest.mark.parametrize("later_s", [0.0, 0.15])
+@pytest.mark.parametrize(
+    ("phase", "nodes"),
+    [
+        ("preflight", "ab"),
+        ("pre_copy", "ab"),
+        ("copy", "ab"),
+        ("restore", "ab"),
+        ("resume", "ab"),
+        ("hand_over", "ab"),
+        ("clean_up", "ab"),
+        ("copy", "ba"),
+        ("restore", "ba"),
+        ("hand_over", "ba"),
+    ],
+)
+def test_killed_at_any_step_exactly_one_serves(site: FarSite, phase: Phase, nodes: str, later_s: float) -> None:
+    source, target = nodes
+    with site.watch(site.start(node=source)) as watcher:
+        body = f"if phase == {phase!r}: " + (f"threading.Timer({later_s}, die).start()" if later_s else "die()")
+        program = IMPORT + orchestrator(site, body, target=target)
+        code = subprocess.run([sys.executable, "-c", program], env=environment(), check=False).returncode
+        assert code == -signal.SIGKILL or (later_s and code == 0)
+        successor = CriuMigrator(site.network.edge, site.folder)
+        said = successor.reconcile()
+        if not later_s:
+            assert len(said) == (phase != "preflight")
+            node = target if phase in ("resume", "hand_over", "clean_up") else source
+            assert all(f"stopped at `{phase}`: {node} serves" in line for line in said)
+        there = successor.where("counter")
+        assert there is not None
+        serves_alone(site, there, watcher)
+        assert successor.reconcile() == []
+        assert not (site.folder / "counter.images").exists()
+        assert not site.far.exists()
+        other = target if there == source else source
+        assert successor.migrate("counter", other).status == "done"
+        serves_alone(site, other, watcher)
+        nothing_lost(watcher)
+
+
+def test_a_session_is_made_anew_and_ended_where_nothing_answers(site: FarSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.start(node="b")
+    reader = site.migrator._sessions.at("b")
+    first = reader.call(os.getpid)
+    assert reader.call(os.getpid) == first
+    site.server.stop()
+    site.server.start()
+    assert site.migrator.where("counter") == "b"
+    assert reader.call(os.getpid) != first
+    site.migrator._sessions.close()
+    monkeypatch.setattr(sessions, "SILENCE_S", 1.0)
+    monkeypatch.setattr(sessions, "ANSWER_S", 1.0)
+    with pytest.raises(HostLost, match="no answer within 1 s"):
+        site.migrator._sessions.at("b").call(time.sleep, 30.0)
+    assert site.migrator.where("counter") == "b"
+    with pytest.raises(HostError, match="could not convert"):
+        site.migrator._sessions.at("b").call(float, "one")
