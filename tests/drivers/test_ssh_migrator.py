@@ -428,20 +428,22 @@ def test_a_dump_there_that_outlives_its_orchestrator_is_waited_for(site: FarSite
         nothing_lost(watcher)
 
 
-@pytest.mark.parametrize("later_s", [0.0, 0.15])
 @pytest.mark.parametrize(
-    ("phase", "nodes"),
+    ("phase", "nodes", "later_s"),
     [
-        ("preflight", "ab"),
-        ("pre_copy", "ab"),
-        ("copy", "ab"),
-        ("restore", "ab"),
-        ("resume", "ab"),
-        ("hand_over", "ab"),
-        ("clean_up", "ab"),
-        ("copy", "ba"),
-        ("restore", "ba"),
-        ("hand_over", "ba"),
+        ("preflight", "ab", 0.0),
+        ("pre_copy", "ab", 0.0),
+        ("copy", "ab", 0.0),
+        ("restore", "ab", 0.0),
+        ("resume", "ab", 0.0),
+        ("hand_over", "ab", 0.0),
+        ("clean_up", "ab", 0.0),
+        ("copy", "ba", 0.0),
+        ("restore", "ba", 0.0),
+        ("hand_over", "ba", 0.0),
+        ("copy", "ab", 0.15),
+        ("restore", "ab", 0.15),
+        ("copy", "ba", 0.15),
     ],
 )
 def test_killed_at_any_step_exactly_one_serves(site: FarSite, phase: Phase, nodes: str, later_s: float) -> None:
