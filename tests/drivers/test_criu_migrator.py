@@ -24,6 +24,7 @@ from edgewright.drivers.host import HostError
 from edgewright.drivers.linux.criu import CriuMissing, obtain
 from edgewright.drivers.linux.criu_migrator import CriuMigrator
 from edgewright.drivers.linux.edge import CLIENT, Edge, EdgeNetwork
+from edgewright.drivers.linux.journal import State
 from edgewright.drivers.linux.leftovers import services_folder
 from edgewright.drivers.linux.moves import MARK
 from edgewright.drivers.linux.namespaces import NetworkError, inside, remove
@@ -405,6 +406,26 @@ def test_killed_amid_a_roll_back_the_source_serves_on(site: Site) -> None:
         killed = subprocess.run([sys.executable, "-c", program], env=environment(), check=False)
         assert killed.returncode == -signal.SIGKILL
         assert site.migrator.reconcile() == ["counter: its move to b stopped at `restore`: a serves on"]
+        serves_alone(site, "a", watcher)
+        nothing_lost(watcher)
+
+
+def test_a_copy_that_ends_as_it_is_looked_at_leaves_the_source_serving(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = CriuMigrator._go_on
+
+    def too_late(migrator: CriuMigrator, state: State, instance: Process, node: str) -> None:
+        if instance != state.process:
+            os.kill(instance.pid, signal.SIGKILL)
+        go_on(migrator, state, instance, node)
+
+    with site.watch(site.start()) as watcher:
+        program = orchestrator(site, "if phase == 'resume': die()")
+        killed = subprocess.run([sys.executable, "-c", program], env=environment(), check=False)
+        assert killed.returncode == -signal.SIGKILL
+        monkeypatch.setattr(CriuMigrator, "_go_on", too_late)
+        assert site.migrator.reconcile() == ["counter: its move to b stopped at `resume`: a serves on"]
         serves_alone(site, "a", watcher)
         nothing_lost(watcher)
 

@@ -29,6 +29,7 @@ from edgewright.drivers.migration import Migration, Phase, ignore
 
 MARK = "EDGEWRIGHT_MIGRATED"  # environment variable by which instances of a service are found
 END_TIMEOUT_S = 10.0
+ENDING_S = 0.1  # an instance that was killed is gone by then
 
 
 class EdgeMigrator(ABC):
@@ -272,7 +273,8 @@ class EdgeMigrator(ABC):
         try:
             may_run = move.step in ("resume", "hand_over")
             if may_run and move.copy and self._alive(state, move.target, move.copy):
-                self._go_on(state, move.copy, move.target)
+                if not self._runs_on(state, move.copy, move.target):
+                    return self._settle(name)
                 state = self._hand_over(state)
             elif move.step == "hand_over" and self.edge.where(address) == move.target:
                 # It may have served: the source is behind.
@@ -290,6 +292,18 @@ class EdgeMigrator(ABC):
             return [f"{said}{state.node} serves"]
         except (HostError, NetworkError, OSError) as error:
             return [f"{said}{error}"]
+
+    def _runs_on(self, state: State, instance: Process, node: str) -> bool:
+        """Let it; False where it was ending as we looked."""
+        try:
+            self._go_on(state, instance, node)
+        except (HostError, NetworkError, OSError):
+            time.sleep(ENDING_S)
+            if self._alive(state, node, instance):
+                raise
+            return False
+        time.sleep(ENDING_S)
+        return self._alive(state, node, instance)
 
     def _marks(self, name: str) -> dict[str, str]:
         """Environment of each instance."""
