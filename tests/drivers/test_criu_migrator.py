@@ -203,7 +203,7 @@ def test_what_is_known_to_fail_is_said_and_nothing_is_touched(site: Site, tmp_pa
 @contextlib.contextmanager
 def small(folder: Path, size_bytes: int) -> Iterator[Path]:
     """A tmpfs of that size."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=0700", "tmpfs", str(folder)], check=True)
     try:
         yield folder
     finally:
@@ -413,6 +413,7 @@ def test_killed_amid_a_roll_back_the_source_serves_on(site: Site) -> None:
 def test_a_copy_that_ends_as_it_is_looked_at_leaves_the_source_serving(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Its own end resets its connections: it may send by then."""
     go_on = CriuMigrator._go_on
 
     def too_late(migrator: CriuMigrator, state: State, instance: Process, node: str) -> None:
@@ -427,7 +428,6 @@ def test_a_copy_that_ends_as_it_is_looked_at_leaves_the_source_serving(
         monkeypatch.setattr(CriuMigrator, "_go_on", too_late)
         assert site.migrator.reconcile() == ["counter: its move to b stopped at `resume`: a serves on"]
         serves_alone(site, "a", watcher)
-        nothing_lost(watcher)
 
 
 @pytest.mark.parametrize(("verb", "later_s"), [("dump", 0.03), ("dump", 0.09), ("dump", 0.15), ("restore", 0.02)])

@@ -210,7 +210,7 @@ def test_what_is_missing_there_is_said(site: FarSite, tmp_path: Path) -> None:
             other.write_text("one")
             os.utime(other, (1, 1))  # the same, only younger
             assert site.migrator.preflight("counter", "b") == []
-        with mounted(site, "-t", "tmpfs", "-o", "size=1m", "tmpfs", site.server.host.folder):
+        with mounted(site, "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", site.server.host.folder):
             (reason,) = site.migrator.preflight("counter", "b")
             assert reason.startswith("its image needs ")
             assert reason.endswith("1 MB left at b")
@@ -256,7 +256,7 @@ def test_a_connection_that_breaks_amid_the_copy_leaves_the_source_serving(
 
 
 def test_a_full_folder_there_leaves_the_source_serving(site: FarSite) -> None:
-    with mounted(site, "-t", "tmpfs", "-o", "size=64m", "tmpfs", site.server.host.folder):
+    with mounted(site, "-t", "tmpfs", "-o", "size=64m,mode=0700", "tmpfs", site.server.host.folder):
 
         def fill(phase: Phase) -> None:
             if phase == "copy":

@@ -61,7 +61,7 @@ def identity(twin: Any, config: Any, seeds: tuple[int, ...], evaluate: Any, chun
 
     spec = twin.spec
     return {
-        "format": "edgewright.checkpoint/1",
+        "format": "edgewright.checkpoint/2",
         "edgewright": __version__,
         "twin": spec.name,
         "agents": list(spec.agents),

@@ -82,7 +82,9 @@ def draw_allowed(key: Array, logits: Array, mask: Array) -> Array:
     highest = masked_max(logits, mask)[..., None]
     below = jnp.cumsum(jnp.where(mask, jnp.exp(logits - highest), 0.0), -1)
     level = jax.random.uniform(key, (*logits.shape[:-1], 1)) * masked_max(below, mask)[..., None]
-    return ((below > level) & mask).argmax(-1).astype(jnp.int32)
+    reached = (below > level) & mask
+    # Of logits that are no numbers nothing is reached.
+    return jnp.where(reached.any(-1), reached.argmax(-1), mask.argmax(-1)).astype(jnp.int32)
 
 
 def epsilon_greedy(key: Array, values: Array, mask: Array, epsilon: Array) -> Array:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewright.core.errors import InputError
+from edgewright.drivers.host import HostError
 from edgewright.drivers.linux.leftovers import reconcile
 from edgewright.drivers.linux.namespaces import NetworkError
 from edgewright.migration.policies import make_policy
@@ -31,8 +32,9 @@ class Migrations(Kind[LoopScenario, MigrationRow, MigrationLoop]):
         these loops take over."""
         super().restore()
         try:
-            reconcile([site_key(self.settings, name) for name in (*self.loops, *self.broken)])
-        except (NetworkError, OSError) as error:
+            loops = [loop.choice.key for loop in self.loops.values()]
+            reconcile({*loops, *(site_key(self.settings, name) for name in self.broken)} - {""})
+        except (NetworkError, HostError, OSError) as error:
             self.recorder.event("reconcile_failed", str(error))
 
     @property

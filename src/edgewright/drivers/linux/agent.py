@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import io
 import json
 import os
 import select
@@ -46,7 +47,7 @@ main(*sys.argv[1:])
 """
 
 
-def put(stream: IO[bytes], message: Any, other: Callable[[Any], Any]) -> None:
+def put(stream: IO[bytes] | io.BufferedWriter, message: Any, other: Callable[[Any], Any]) -> None:
     """`other` names what is neither plain nor known."""
     blobs: list[bytes] = []
 
@@ -69,7 +70,7 @@ def put(stream: IO[bytes], message: Any, other: Callable[[Any], Any]) -> None:
     stream.flush()
 
 
-def get(stream: IO[bytes], other: Callable[[Any], Any]) -> Any:
+def get(stream: IO[bytes] | io.RawIOBase, other: Callable[[Any], Any]) -> Any:
     """The next message; None where it is empty. Raises EOFError, and ValueError where it is none."""
     kinds: dict[str, Callable[[Any], Any]] = {
         "<bytes>": lambda size: _whole(stream, size),
@@ -90,6 +91,38 @@ def get(stream: IO[bytes], other: Callable[[Any], Any]) -> Any:
     return json.loads(_whole(stream, size), object_hook=known) if size else None
 
 
+class _Heard(io.RawIOBase):
+    """A pipe's end, from which or to which something goes within SILENCE_S. Raises TimeoutError; nothing is read
+    ahead.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        os.set_blocking(descriptor, False)
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._await(select.POLLIN)
+        data = os.read(self._descriptor, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def write(self, data: Any) -> int:
+        self._await(select.POLLOUT)
+        return os.write(self._descriptor, data)
+
+    def _await(self, what: int) -> None:
+        poll = select.poll()
+        poll.register(self._descriptor, what)
+        if not poll.poll(1000 * SILENCE_S):
+            raise TimeoutError(f"nothing within {SILENCE_S:g} s")
+
+
 def main(folder: str, service: str) -> None:
     """Holds the service's lock in the folder; none where the name is empty. Ends when the caller does.
 
@@ -97,8 +130,7 @@ def main(folder: str, service: str) -> None:
     that is still under way.
     """
     os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
-    asked = os.fdopen(os.dup(0), "rb", buffering=0)  # what were read ahead `select` would not see
-    answers = os.fdopen(os.dup(1), "wb")
+    asked, answers = _Heard(os.dup(0)), io.BufferedWriter(_Heard(os.dup(1)))
     answers.write(BEGIN)
     with open(os.devnull, "rb") as null:
         os.dup2(null.fileno(), 0)
@@ -109,7 +141,10 @@ def main(folder: str, service: str) -> None:
         objects.append(value)
         return len(objects) - 1
 
-    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt), contextlib.ExitStack() as stack:
+    with (
+        contextlib.suppress(EOFError, BrokenPipeError, TimeoutError, KeyboardInterrupt),
+        contextlib.ExitStack() as stack,
+    ):
         try:
             journal = Journal(Path(folder))
             orphan = journal.images(service) / TARGET
@@ -119,7 +154,7 @@ def main(folder: str, service: str) -> None:
             put(answers, [_kinds(error), str(error)], kept)
             return
         put(answers, [[], lock], kept)
-        while select.select([asked], [], [], SILENCE_S)[0]:
+        while True:
             if (call := get(asked, objects.__getitem__)) is None:
                 continue
             try:
@@ -139,7 +174,7 @@ def _kinds(error: Exception) -> list[str]:
     return [kind.__name__ for kind in type(error).__mro__]
 
 
-def _whole(stream: IO[bytes], size: int) -> bytes:
+def _whole(stream: IO[bytes] | io.RawIOBase, size: int) -> bytes:
     if not 0 <= size <= MOST_BYTES:
         raise ValueError(f"{size} bytes")
     data = bytearray()

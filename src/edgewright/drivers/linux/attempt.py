@@ -15,6 +15,7 @@ from edgewright.drivers.host import HostError
 from edgewright.drivers.linux.journal import Move, State
 from edgewright.drivers.linux.namespaces import NetworkError
 from edgewright.drivers.linux.processes import Process
+from edgewright.drivers.linux.sessions import HostLost
 from edgewright.drivers.migration import Migration, MoveError, Phase, Status
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Attempt:
         self._phase: Phase | None = None
         self._phase_began_s = 0.0
         self._frozen_s = 0.0
+        self._told_to_run = False  # the copy
 
     def run(self) -> Migration:
         status: Status = "done"
@@ -72,7 +74,7 @@ class Attempt:
                 raise MoveError("; ".join(found))
             self._move()
         except (MoveError, NetworkError, OSError, HostError, subprocess.SubprocessError) as error:
-            status, reason = self._back(str(error))
+            status, reason = self._back(str(error), lost=isinstance(error, HostLost))
         except BaseException as error:
             self._back(str(error))
             raise
@@ -106,6 +108,7 @@ class Attempt:
         copy = self._mechanism.restore()
 
         self._step("resume", copy)
+        self._told_to_run = True
         self._owner._go_on(self._state, copy, self._target)
         if not self._owner._alive(self._state, self._target, copy):
             raise MoveError("the restored process ended as it was to go on")
@@ -122,8 +125,8 @@ class Attempt:
         self._owner._clean_up(self._state)
         self._state = replace(self._state, move=None)
 
-    def _back(self, reason: str) -> tuple[Status, str]:
-        """After a failure."""
+    def _back(self, reason: str, *, lost: bool = False) -> tuple[Status, str]:
+        """After a failure; `lost`: of another host, which may have done what it was told."""
         self._mechanism.give_up()
         try:
             if self._state.move is None:
@@ -132,7 +135,8 @@ class Attempt:
             step, held_s = self._state.move.step, self._mechanism.held_s()
             with contextlib.suppress(Exception):  # what listens may be what failed
                 self._enter("roll_back")
-            if step in ("hand_over", "clean_up"):
+            may_have_run = self._told_to_run and (lost or not self._owner._may_go_back(self._state))
+            if may_have_run or step in ("hand_over", "clean_up"):
                 said = self._owner._settle(self._state.name)
                 now = self._owner._journal.read(self._state.name)
                 status: Status = "done" if now.node == self._target else "rolled_back"

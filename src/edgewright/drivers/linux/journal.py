@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -44,12 +46,23 @@ class State:
     left: tuple[str, ...] = ()  # nodes of hosts that were lost, where a frozen copy may be
 
 
+def is_private(folder: Path) -> bool:
+    """A folder of this user, into which nobody else may look."""
+    with contextlib.suppress(OSError):
+        found = folder.lstat()
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    return False
+
+
 class Journal:
-    """In a folder. Unknown services are InputErrors."""
+    """In a folder. Unknown services are InputErrors, and so is a folder that is not private: images hold memory, and
+    who gives one is who it is restored as."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not is_private(self.folder):
+            raise InputError("folder", str(self.folder), "a folder of this user that nobody else may look into (0700)")
 
     @property
     def services(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import re
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from edgewright.drivers.linux import namespaces
+from edgewright.drivers.linux.criu import TARGET, WaitingRestore
 from edgewright.drivers.linux.edge import Edge, EdgeNetwork
-from edgewright.drivers.linux.journal import Journal
+from edgewright.drivers.linux.journal import Journal, is_private
 from edgewright.drivers.linux.moves import END_TIMEOUT_S, MARK
 from edgewright.drivers.linux.processes import Process
 from edgewright.drivers.linux.trees import end, instances
@@ -42,63 +44,87 @@ def services_folder(prefix: str | None = None) -> Iterator[Path]:
 @contextlib.contextmanager
 def kept_edge(nodes: Sequence[str], key: str) -> Iterator[tuple[Edge, Path]]:
     """An edge and a folder of services: those that an owner with this key left who is no more, else new ones; always
-    new ones where the key is empty. Both go at the end. Raises what EdgeNetwork does.
+    new ones where the key is empty. What it left of other nodes ends. Both go at the end. Raises what EdgeNetwork does.
     """
     with contextlib.ExitStack() as stack:
         for prefix, folder in _abandoned() if key else ():
+            if _told_by(folder).get("key") != key:
+                continue
             edge = Edge(prefix, tuple(nodes))
             with contextlib.ExitStack() as found:
-                if found.enter_context(_held(folder)) == _told(key, edge):
-                    stack.enter_context(found.pop_all())
-                    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-                    stack.callback(edge.remove)
-                    yield edge, folder
-                    return
+                if not found.enter_context(_held(folder)):
+                    continue
+                if _told_by(folder) != _told(key, edge):
+                    _end_services(folder)
+                    continue
+                stack.enter_context(found.pop_all())
+                stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                stack.callback(edge.remove)
+                yield edge, folder
+                return
         edge = stack.enter_context(EdgeNetwork(nodes)).edge
         folder = stack.enter_context(services_folder(edge.prefix))
-        stack.enter_context(_held(folder))
         (folder / _OWNER).write_text(json.dumps(_told(key, edge)))
+        stack.enter_context(_held(folder))
         yield edge, folder
+
+
+def is_left(key: str) -> bool:
+    """Whether there is something to take over."""
+    return any(_told_by(folder).get("key") == key for _, folder in _abandoned())
 
 
 def reconcile(spared: Collection[str] = ()) -> None:
     """Remove what processes that are no more left behind: services, their folders, network namespaces.
 
-    But for what is left under the keys `spared`. Raises NetworkError, TimeoutError or OSError where something stays.
+    But for what is left under the keys `spared`. Raises NetworkError, HostError or OSError where something stays.
     """
-    stay = []
-    for prefix, folder in _abandoned():
-        with _held(folder) as told:
-            if told is None or told.get("key") in spared:
-                stay.append(prefix)
-                continue
-            for service in Journal(folder).services:
-                end(instances(f"{MARK}={folder}/{service}"), END_TIMEOUT_S)
-            shutil.rmtree(folder, ignore_errors=True)
-    namespaces.reconcile(stay)
+    for _, folder in _abandoned():
+        if _told_by(folder).get("key") not in spared:
+            with _held(folder) as free:  # else another one has taken it over
+                if free:
+                    _end_services(folder)
+    namespaces.reconcile([one[1] for one, _ in _folders()])
+
+
+def _end_services(folder: Path) -> None:
+    journal = Journal(folder)
+    for service in journal.services:
+        # CRIU at work holds the lock; a restore that waits for its owner is told to end.
+        with journal.lock(service, functools.partial(WaitingRestore.end_orphan, journal.images(service) / TARGET)):
+            end(instances(f"{MARK}={folder}/{service}"), END_TIMEOUT_S)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders() -> list[tuple[re.Match[str], Path]]:
+    """That are ours alone: anybody may make one of such a name."""
+    found = [(_OURS.fullmatch(folder.name), folder) for folder in sorted(FOLDERS.glob("edgewright-*-services"))]
+    return [(one, folder) for one, folder in found if one and is_private(folder)]
 
 
 def _abandoned() -> list[tuple[str, Path]]:
     """Prefixes and folders of processes that are no more; another one may have taken them over."""
-    found = [(_OURS.fullmatch(folder.name), folder) for folder in sorted(FOLDERS.glob("edgewright-*-services"))]
-    return [(one[1], folder) for one, folder in found if one and not Process(int(one[2]), int(one[3])).alive]
+    return [(one[1], folder) for one, folder in _folders() if not Process(int(one[2]), int(one[3])).alive]
 
 
 def _told(key: str, edge: Edge) -> dict[str, Any]:
     return {"key": key, "prefix": edge.prefix, "nodes": list(edge.nodes)}
 
 
+def _told_by(folder: Path) -> dict[str, Any]:
+    """What its owner wrote, {} if nothing or if a crash cut it short."""
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads((folder / _OWNER).read_text()))
+    return {}
+
+
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[dict[str, Any] | None]:
-    """What its owner wrote, {} if nothing. None: somebody else holds it, or it is gone."""
+def _held(folder: Path) -> Iterator[bool]:
+    """Meanwhile by us, unless somebody else holds it or it is gone."""
     with contextlib.ExitStack() as stack:
-        told: dict[str, Any] | None = None
+        free = False
         with contextlib.suppress(OSError):
-            file = stack.enter_context((folder / _OWNER).open("a+"))
+            file = stack.enter_context((folder / _OWNER).open("a"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if (folder / _OWNER).exists():  # else its holder before removed it
-                file.seek(0)
-                told = {}
-                with contextlib.suppress(ValueError):  # cut short by a crash
-                    told = json.loads(file.read())
-        yield told
+            free = (folder / _OWNER).exists()  # its holder before may have removed it
+        yield free

@@ -140,6 +140,10 @@ class EdgeMigrator(ABC):
     def _go_on(self, state: State, instance: Process, node: str) -> None:
         """Thaw an instance; it may run. Raises HostError or OSError where it cannot."""
 
+    def _may_go_back(self, state: State) -> bool:
+        """Whether the source may go on where its copy has run for a moment, and served nobody."""
+        return True
+
     def _left_halfway(self, state: State, target: str) -> list[Process]:
         """What a target's instance has become that does not bear its mark yet."""
         return []
@@ -276,8 +280,9 @@ class EdgeMigrator(ABC):
                 if not self._runs_on(state, move.copy, move.target):
                     return self._settle(name)
                 state = self._hand_over(state)
-            elif move.step == "hand_over" and self.edge.where(address) == move.target:
-                # It may have served: the source is behind.
+            elif (move.step == "hand_over" and self.edge.where(address) == move.target) or (
+                move.step == "resume" and not self._may_go_back(state)
+            ):  # it may have served: the source is behind
                 for node in self._places(state):
                     self._end(state, node, spare=False)
                 self.edge.forget(address)

@@ -38,6 +38,7 @@ ROUNDS = 12  # of pre-copy, at most
 ENOUGH_BYTES = 2 << 20  # left to copy, for the freeze to come
 FASTEST = 10 << 30  # bytes/s
 OWN_BYTES = 64 << 20  # of QEMU itself
+DRIVE = "-drive"
 ENDED = ("completed", "failed", "cancelled", "none")
 
 
@@ -86,7 +87,7 @@ class QemuMigrator(EdgeMigrator):
             self._guest.prepare(initramfs, address, program, files or {}, environment or {})
             drives = [f"file={_in_option(disk.absolute())},format=raw,if=virtio" for disk in disks]
             words = machine(self._guest, initramfs, memory_mb, self._accelerator)
-            return [*words, *(word for drive in drives for word in ("-drive", drive))]
+            return [*words, *(word for drive in drives for word in (DRIVE, drive))]
 
         return self._start(name, command_at, node, lambda state: self._launch(state, node), port, timeout_s)
 
@@ -125,6 +126,9 @@ class QemuMigrator(EdgeMigrator):
                     raise HostError(state.name, f"its migration does not end within {COPY_TIMEOUT_S:g} s")
                 time.sleep(POLL_S)
             monitor.execute("cont")
+
+    def _may_go_back(self, state: State) -> bool:
+        return DRIVE not in state.command  # else the copy may have written to a disk of which the source has a cache
 
     def _remove(self, state: State, node: str) -> None:
         super()._remove(state, node)

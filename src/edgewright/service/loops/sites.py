@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
+from sqlalchemy import make_url
+
 from edgewright.core.errors import InputError
 from edgewright.drivers.capabilities import probe_one
+from edgewright.drivers.linux.leftovers import is_left
 from edgewright.drivers.linux.preflight import available_bytes
 from edgewright.migration.scenario import LoopScenario
 from edgewright.migration.sites import LiveSite, SimulatedSite, Site
@@ -24,7 +27,10 @@ class SiteChoice:
 
 
 def site_key(settings: Settings, loop: str) -> str:
-    return sha256(f"{settings.url} {loop}".encode()).hexdigest()[:16]  # the address may hold a password
+    store = str(settings.data_dir.resolve())
+    if settings.database_url is not None:  # whatever the password is
+        store = make_url(settings.database_url).render_as_string(hide_password=True)
+    return sha256(f"{store} {loop}".encode()).hexdigest()[:16]
 
 
 def choose_site(settings: Settings, scenario: LoopScenario) -> SiteChoice:
@@ -35,9 +41,10 @@ def choose_site(settings: Settings, scenario: LoopScenario) -> SiteChoice:
         return SiteChoice("simulated", "asked for by EDGEWRIGHT_DRIVER=simulated")
     found = probe_one("criu")
     if found.available:
-        if (most := available_bytes() // 3 >> 20) < scenario.memory_mb:  # the service, its image and its copy
+        key, most = site_key(settings, scenario.name), available_bytes() // 3 >> 20
+        if most < scenario.memory_mb and not is_left(key):  # the service, its image and its copy
             raise InputError("memory_mb", scenario.memory_mb, f"at most {most}: so much has this host thrice")
-        return SiteChoice("linux", "this host migrates processes by CRIU", site_key(settings, scenario.name))
+        return SiteChoice("linux", "this host migrates processes by CRIU", key)
     if scenario.driver == "linux":
         raise InputError("driver", "linux", f"a host that can migrate processes ({found.reason})")
     return SiteChoice("simulated", f"this host can migrate no process: {found.reason}")
