@@ -52,6 +52,12 @@ def greedy_some(paths: IntArray, placed: int, flows: Flows, aim: Aim, most: int)
 
 
 @_kernel
+def is_bounded(aim: Aim) -> bool:
+    """Whether `enumerate_some` has a bound for it."""
+    return aim.alpha == 0.0 and aim.efficiency > 0.0
+
+
+@_kernel
 def enumerate_some(
     now: IntArray, best: IntArray, best_value: float, flows: Flows, aim: Aim, most: int, evaluations: int
 ) -> tuple[float, int, bool]:
@@ -59,10 +65,10 @@ def enumerate_some(
 
     Stops after `most` flows placed, and before more than so many evaluations.
     Skips what cannot beat `best_value`: paths of the flows with most demand, such that even if all others carried all
-    they ask, and only the last link of each path had a limit, too little were carried. No such bound where alpha > 0.
+    they ask, and only the last link of each path had a limit, too little were carried; all where not `is_bounded`.
     """
     demand, falling, count = flows.demand, flows.order[::-1], now.size
-    offered, bounded = demand.sum(), aim.alpha == 0.0 and aim.efficiency > 0.0
+    offered, bounded = demand.sum(), is_bounded(aim)
     load, carried, rest = np.zeros(flows.capacity.size), np.zeros(count + 1), np.zeros(count + 1)
     for k in range(count - 1, -1, -1):
         rest[k] = rest[k + 1] + demand[falling[k]]

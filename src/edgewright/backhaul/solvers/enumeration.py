@@ -9,7 +9,7 @@ import numpy as np
 from edgewright.backhaul.kernels.construction import enumerate_some
 from edgewright.backhaul.kernels.flows import BETTER, aim_of, evaluate, flows_of
 from edgewright.backhaul.model import Problem, Solution
-from edgewright.backhaul.solvers.solution import solved
+from edgewright.backhaul.solvers.solution import combinations_of, solved
 from edgewright.backhaul.solvers.subset_sum import placed
 from edgewright.core.errors import InputError
 
@@ -23,7 +23,7 @@ def enumeration(
     """Raises InputError where there are more than `combinations` of them."""
     began, deadline = time.process_time(), time.monotonic() + (np.inf if time_limit_s is None else time_limit_s)
     flows = flows_of(problem)
-    there = float(np.prod(flows.options.astype(np.float64)))
+    there = combinations_of(flows)
     if there > combinations:
         raise InputError("solver", f"enumeration of {there:.3g} combinations", f"at most {combinations:,}")
     aim, now = aim_of(problem), flows.first.copy()

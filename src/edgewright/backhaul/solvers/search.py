@@ -12,11 +12,11 @@ import time
 import numpy as np
 
 from edgewright.backhaul.bounds import largest_paths
-from edgewright.backhaul.kernels.construction import enumerate_some
+from edgewright.backhaul.kernels.construction import enumerate_some, is_bounded
 from edgewright.backhaul.kernels.flows import Aim, Flows, aim_of, evaluate, flows_of
 from edgewright.backhaul.kernels.moves import improve, leave_broken, walk_from
 from edgewright.backhaul.model import Problem, Solution, Status
-from edgewright.backhaul.solvers.solution import paths_of, solved
+from edgewright.backhaul.solvers.solution import combinations_of, paths_of, solved
 from edgewright.backhaul.solvers.subset_sum import BATCH, placed
 
 EVALUATIONS = 3000
@@ -74,7 +74,6 @@ def search(
 
 def _worth_trying(flows: Flows, aim: Aim, left: int) -> int:
     """How many of the combinations, before a search with so many evaluations left."""
-    if np.prod(flows.options.astype(np.float64)) <= left:
+    if combinations_of(flows) <= left:
         return left
-    bounded = aim.alpha == 0.0 and aim.efficiency > 0.0
-    return round(TRIES * left) if bounded else 0
+    return round(TRIES * left) if is_bounded(aim) else 0

@@ -22,6 +22,11 @@ def paths_of(problem: Problem, flows: Flows, start: Solution) -> IntArray:
     return paths
 
 
+def combinations_of(flows: Flows) -> float:
+    """Of paths of the flows with demand: how many there are."""
+    return float(np.prod(flows.options.astype(np.float64)))
+
+
 def solved(
     problem: Problem,
     paths: IntArray,
