@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.backhaul.generate import Recipe, generate, traffic
+from edgewright.backhaul.kernels.flows import Aim, evaluate, flows_of
+from edgewright.backhaul.kernels.standing import evaluate_changed, nobody
 from edgewright.backhaul.model import NO_PATH, Network, Objective, Problem, check
 from edgewright.backhaul.rates import max_min_rates
 from edgewright.backhaul.solvers.random import random
@@ -51,6 +53,22 @@ def test_the_order_of_flows_does_not_matter(problem: Problem, seed: int, rng: ob
     document["matrices"] = ()
     turned = replace(problem, network=Network.model_validate(document), demand_mbps=problem.demand_mbps[order])
     np.testing.assert_allclose(max_min_rates(turned, choice[order]), rates[order], rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(), st.lists(st.integers(0, 999), min_size=1, max_size=30), st.integers(1, 4))
+def test_what_a_change_reaches_is_all_that_changes(problem: Problem, draws: list[int], at_once: int) -> None:
+    """Flows that change paths one after the other, some at once: each time as if filled anew."""
+    flows, anew, aim = flows_of(problem), flows_of(problem), Aim(0.4, 0.0, 1e-3)
+    paths, standing, offered = flows.first.copy(), nobody(flows), float(flows.demand.sum())
+    for step, drawn in enumerate(draws):
+        if paths.size:
+            flow = drawn % paths.size
+            paths[flow] = flows.first[flow] + drawn % flows.options[flow]
+        if step % at_once == 0:
+            value = evaluate_changed(paths, standing, flows, offered, aim)
+            assert value == pytest.approx(evaluate(paths, anew, offered, aim), abs=1e-9)
+            np.testing.assert_allclose(flows.rates, anew.rates, rtol=1e-9, atol=1e-8)  # beside demands of up to 1e6
 
 
 def test_three_flows_of_the_textbook() -> None:

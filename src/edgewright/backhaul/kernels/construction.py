@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from edgewright.backhaul.kernels import flows as flows_module
+from edgewright.backhaul.kernels import standing as standing_module
 from edgewright.backhaul.kernels.flows import BETTER, Aim, Flows, evaluate
+from edgewright.backhaul.kernels.standing import evaluate_changed, nobody
 from edgewright.core.compiled import compiled
 from edgewright.core.contracts import IntArray
 
-_kernel = compiled(__file__, flows_module)
+_kernel = compiled(__file__, flows_module, standing_module)
 
 
 @_kernel
@@ -72,7 +74,7 @@ def enumerate_some(
     load, carried, rest = np.zeros(flows.capacity.size), np.zeros(count + 1), np.zeros(count + 1)
     for k in range(count - 1, -1, -1):
         rest[k] = rest[k + 1] + demand[falling[k]]
-    tried = placed = looked = 0
+    standing, tried, placed, looked = nobody(flows), 0, 0, 0
     while True:
         while placed < count:  # `now` of the flows from here on, while it may be the best
             flow = falling[placed]
@@ -90,7 +92,7 @@ def enumerate_some(
                         now[falling[k]] = flows.first[falling[k]]
                     break
         else:
-            value = evaluate(now, flows, offered, aim)
+            value = evaluate_changed(now, standing, flows, offered, aim)
             tried += 1
             if value > best_value:
                 best_value = value

@@ -19,6 +19,7 @@ from edgewright.core.contracts import FloatArray, IntArray
 BETTER = 1e-12  # of the objective, before it counts as better
 
 _kernel = compiled(__file__)
+_plain = compiled(__file__, allocates=False)
 
 
 class Flows(NamedTuple):
@@ -71,10 +72,10 @@ def flows_of(problem: Problem) -> Flows:
     )
 
 
-@_kernel
+@_plain
 def fill(paths: IntArray, flows: Flows) -> None:
     """Set `flows.rates` to what flows get on these paths, int[A]."""
-    demand, order, rates = flows.demand, flows.order, flows.rates
+    demand, rates = flows.demand, flows.rates
     start, links = flows.path_start, flows.path_links
     left, crossing, touched = flows.left, flows.crossing, flows.touched
     last, before, flow = flows.last, flows.before, flows.flow
@@ -99,7 +100,20 @@ def fill(paths: IntArray, flows: Flows) -> None:
             touched[used] = link
             used += 1
         left[link] = flows.capacity[link]
-    next_one = 0
+    rise(paths, flows, used, last, before, flow)
+
+
+@_plain
+def rise(paths: IntArray, flows: Flows, used: int, first: IntArray, after: IntArray, flow: IntArray) -> None:
+    """Set those of `flows.rates` that are negative; the first `used` of `flows.touched` are links that may be full.
+
+    Their `left` and `crossing` are as if nobody had anything; the latter falls by one for each who crosses them.
+    `flow[k]` crosses a link, for `k` from `first` of the link on, then `after` the one before, until -1.
+    """
+    demand, order, rates = flows.demand, flows.order, flows.rates
+    start, links = flows.path_start, flows.path_links
+    left, crossing, touched = flows.left, flows.crossing, flows.touched
+    count, next_one = paths.size, 0
     while next_one < count:
         level, full = np.inf, -1
         k = 0
@@ -128,7 +142,7 @@ def fill(paths: IntArray, flows: Flows) -> None:
             next_one += 1
         if satisfied or full < 0:
             continue
-        k = last[full]
+        k = first[full]
         while k >= 0:
             i = flow[k]
             if rates[i] < 0.0:
@@ -136,13 +150,19 @@ def fill(paths: IntArray, flows: Flows) -> None:
                 for j in range(start[paths[i]], start[paths[i] + 1]):
                     left[links[j]] -= level
                     crossing[links[j]] -= 1
-            k = before[k]
+            k = after[k]
 
 
-@_kernel
+@_plain
 def evaluate(paths: IntArray, flows: Flows, offered: float, aim: Aim) -> float:
     """`Objective.value` on these paths, 0..1; 1 where nobody asks."""
     fill(paths, flows)
+    return worth(flows, offered, aim)  # type: ignore[no-any-return]
+
+
+@_plain
+def worth(flows: Flows, offered: float, aim: Aim) -> float:
+    """`Objective.value` of `flows.rates`."""
     rates = flows.rates
     if rates.size == 0:
         return 1.0
@@ -162,7 +182,15 @@ def evaluate(paths: IntArray, flows: Flows, offered: float, aim: Aim) -> float:
     return aim.efficiency * total / offered + (1.0 - aim.efficiency) * jain
 
 
-@_kernel
+@_plain
+def crosses(path: int, link: int, flows: Flows) -> bool:
+    for k in range(flows.path_start[path], flows.path_start[path + 1]):  # noqa: SIM110 - numba has no generators here
+        if flows.path_links[k] == link:
+            return True
+    return False
+
+
+@_plain
 def room(paths: IntArray, flows: Flows, active: IntArray, left: Any, fair: Any) -> None:
     """After `fill`: set rows `active` of left and fair, float32[F, K], to what a learned policy sees of each path.
 
@@ -170,18 +198,18 @@ def room(paths: IntArray, flows: Flows, active: IntArray, left: Any, fair: Any) 
     """
     start, links = flows.path_start, flows.path_links
     unused, crossing = flows.left, flows.crossing
-    unused[:] = flows.capacity
+    for link in range(unused.size):
+        unused[link] = flows.capacity[link]
     for i in range(paths.size):
         for k in range(start[paths[i]], start[paths[i] + 1]):
             unused[links[k]] -= flows.rates[i]
             crossing[links[k]] += 1
     for i in range(paths.size):
-        own = links[start[paths[i]] : start[paths[i] + 1]]
         for option in range(flows.options[i]):
             path = flows.first[i] + option
             least = part = np.inf
             for k in range(start[path], start[path + 1]):
-                mine = (own == links[k]).any()
+                mine = crosses(paths[i], links[k], flows)
                 free = max(unused[links[k]], 0.0) + (flows.rates[i] if mine else 0.0)
                 least = min(least, free)
                 part = min(part, flows.capacity[links[k]] / (crossing[links[k]] + (0 if mine else 1)))

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from edgewright.backhaul.kernels import flows as flows_module
-from edgewright.backhaul.kernels.flows import Aim, Flows, evaluate, room
+from edgewright.backhaul.kernels import standing as standing_module
+from edgewright.backhaul.kernels.flows import Aim, Flows, room
+from edgewright.backhaul.kernels.standing import evaluate_changed, nobody
 from edgewright.core.compiled import compiled
 from edgewright.core.contracts import FloatArray, IntArray
 from edgewright.learning import compiled as network_module
@@ -16,7 +18,7 @@ from edgewright.learning.perceptron import Floats
 
 DONE = 1.0 - 1e-9  # nothing is better than all that is asked for
 
-_kernel = compiled(__file__, flows_module, network_module)
+_kernel = compiled(__file__, flows_module, standing_module, network_module)
 
 
 class View(NamedTuple):
@@ -104,10 +106,11 @@ def play(
     The first call (used 0) draws from `seed`; between calls nothing else that is compiled may draw in this thread.
     """
     choice, best, values = course
-    offered = flows.demand.sum()
+    standing, offered = nobody(flows), flows.demand.sum()
+    value = evaluate_changed(flows.first + choice[view.active], standing, flows, offered, aim)
     if used == 0:
         np.random.seed(seed)
-        values[:] = evaluate(flows.first + choice[view.active], flows, offered, aim)
+        values[:] = value
         used = 1
     while values[1] < DONE:
         if used >= until:
@@ -119,7 +122,7 @@ def play(
             break
         choice[view.active[flow]] = path
         paths = flows.first + choice[view.active]
-        values[0] = evaluate(paths, flows, offered, aim)
+        values[0] = evaluate_changed(paths, standing, flows, offered, aim)
         used += 1
         if values[0] > values[1]:
             values[1] = values[0]
