@@ -45,6 +45,7 @@ class Server:
         self._apart.stdout.readline()
         children = Path(f"/proc/{self._apart.pid}/task/{self._apart.pid}/children").read_text()
         self._first = int(children.split()[0])
+        self._sshd: subprocess.Popen[bytes] | None = None
         self.start()
 
     def inside(self, *words: str) -> list[str]:
@@ -52,6 +53,9 @@ class Server:
         return ["nsenter", "--target", str(self._first), "--pid", "--mount", "--", *words]
 
     def start(self) -> None:
+        """Unless it runs."""
+        if self._sshd and self._sshd.poll() is None:
+            return
         path = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
         assert path
         log = (self._folder / "log").open("ab")
@@ -73,7 +77,8 @@ class Server:
             with contextlib.suppress(OSError):
                 if os.stat(entry / "ns/pid").st_ino == space and (entry / "comm").read_text().startswith("sshd"):
                     os.kill(int(entry.name), signal.SIGKILL)
-        self._sshd.wait()
+        if self._sshd:
+            self._sshd.wait()
 
     def close(self) -> None:
         self.stop()

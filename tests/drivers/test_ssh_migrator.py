@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from sshd import Server, server
-from test_criu_migrator import MIB, NODES, Site, environment, nothing_lost, orchestrator, serves_alone, wait_until
+from test_criu_migrator import MIB, NODES, Site, Watcher, environment, nothing_lost, orchestrator, serves_alone, wait_until
 
 from edgewright.core.errors import InputError
 from edgewright.demo.counter import PORT
@@ -34,7 +34,7 @@ from edgewright.drivers.linux.namespaces import inside
 from edgewright.drivers.linux.processes import Process
 from edgewright.drivers.linux.qemu_migrator import QemuMigrator
 from edgewright.drivers.linux.sessions import HostLost
-from edgewright.drivers.migration import MoveError, Phase
+from edgewright.drivers.migration import Migration, MoveError, Phase
 
 pytestmark = pytest.mark.real
 IMPORT = "from edgewright.drivers.linux.hosts import Host\n"
@@ -174,6 +174,9 @@ def test_a_host_that_cannot_be_reached_is_said_and_nothing_is_touched(site: FarS
             refused = site.migrator.migrate("counter", "b")
             assert (refused.status, refused.reason, refused.frozen_s) == ("rolled_back", reason, 0)
             assert site.migrator.migrate("counter", "c").status == "done"
+            with pytest.raises(HostError, match="Connection refused"):
+                site.start("other", "b")
+            assert site.migrator.services == ("counter",)
         serves_alone(site, "c", watcher)
         nothing_lost(watcher)
 
@@ -244,7 +247,7 @@ def test_a_connection_that_breaks_amid_the_copy_leaves_the_source_serving(
             assert failed.frozen_s > 0
             serves_alone(site, "a", watcher)
             (said,) = site.migrator.reconcile()
-            assert said.startswith("counter: a frozen copy may be left at b: root@127.0.0.1: ")
+            assert said.startswith("counter: a frozen instance may be left at b: root@127.0.0.1: ")
         finally:
             thread.join()
             site.server.start()
@@ -350,7 +353,7 @@ def test_a_frozen_copy_that_was_out_of_reach_ends_later(
             states = dict(site.states())
             assert (states["a"] in "SR", states["b"]) == (True, "T")
             (said,) = site.migrator.reconcile()
-            assert said.startswith("counter: a frozen copy may be left at b: root@127.0.0.1: ")
+            assert said.startswith("counter: a frozen instance may be left at b: root@127.0.0.1: ")
             if swept == "stop":
                 with pytest.raises(HostLost):  # told, and not forgotten
                     site.migrator.stop("counter")
@@ -370,25 +373,57 @@ def test_a_frozen_copy_that_was_out_of_reach_ends_later(
         assert site.instances() == []
 
 
-@pytest.mark.parametrize(("phase", "node"), [("copy", "b"), ("restore", "a"), ("hand_over", "a")])
-def test_a_source_lost_amid_a_move_is_told_and_found_again(site: FarSite, phase: Phase, node: str) -> None:
+@contextlib.contextmanager
+def source_lost(site: FarSite, phase: Phase) -> Iterator[tuple[Watcher, Migration]]:
+    """As the service moved from there."""
+
     def cut(entered: Phase) -> None:
         if entered == phase:
             site.server.stop()
 
     with site.watch(site.start(node="b")) as watcher:
         try:
-            told = site.migrator.migrate("counter", "a", cut)
-            assert told.status == ("failed" if node == "b" else "done")
-            assert "root@127.0.0.1: " in told.reason
-            assert dict(site.states())["b"] in ("SRT" if node == "b" else "T")
+            yield watcher, site.migrator.migrate("counter", "a", cut)
         finally:
             site.server.start()
-        stopped = phase if node == "b" else "clean_up"
-        told_now = f"counter: its move to a stopped at `{stopped}`: {node} serves{' on' if node == 'b' else ''}"
-        assert site.migrator.reconcile() == [told_now]
-        serves_alone(site, node, watcher)
+
+
+def test_a_source_lost_before_its_copy_is_whole_is_found_again(site: FarSite) -> None:
+    with source_lost(site, "copy") as (watcher, told):
+        assert told.status == "failed"
+        assert "root@127.0.0.1: " in told.reason
+        assert dict(site.states())["b"] in "SRT"
+        site.server.start()
+        assert site.migrator.reconcile() == ["counter: its move to a stopped at `copy`: b serves on"]
+        serves_alone(site, "b", watcher)
         nothing_lost(watcher)
+
+
+@pytest.mark.parametrize("phase", ["restore", "hand_over"])
+def test_a_source_lost_later_ends_later(site: FarSite, phase: Phase) -> None:
+    with source_lost(site, phase) as (watcher, told):
+        left = "a frozen instance may be left at b: root@127.0.0.1: "
+        assert (told.status, told.reason[: len(left)]) == ("done", left)
+        assert dict(site.states())["b"] == "T"
+        assert site.migrator.migrate("counter", "c").status == "done"  # others do not need that host
+        (said,) = site.migrator.reconcile()
+        assert said.startswith(f"counter: {left}")
+        site.server.start()
+        assert site.migrator.reconcile() == ["counter: what was left at b has ended"]
+        serves_alone(site, "c", watcher)
+        assert not site.far.exists()
+        nothing_lost(watcher)
+
+
+def test_a_source_lost_for_good_is_given_up(site: FarSite) -> None:
+    with source_lost(site, "restore") as (watcher, told):
+        assert told.status == "done"
+        without = CriuMigrator(replace(site.network.edge, hosts={}), site.folder)
+        assert without.reconcile() == ["counter: what was left at b is given up"]
+        assert without.reconcile() == []
+        assert site.migrator.migrate("counter", "c").status == "done"
+        nothing_lost(watcher)
+        subprocess.run(site.server.inside("pkill", "-KILL", "-f", "edgewright.demo.counter"), check=True)
 
 
 @pytest.mark.parametrize("agent_too", [False, True])

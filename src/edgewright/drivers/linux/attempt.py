@@ -72,7 +72,7 @@ class Attempt:
             self._enter("preflight")
             if found := self._owner.preflight(self._state.name, self._target):
                 raise MoveError("; ".join(found))
-            self._move()
+            reason = self._move()
         except (MoveError, NetworkError, OSError, HostError, subprocess.SubprocessError) as error:
             status, reason = self._back(str(error), lost=isinstance(error, HostLost))
         except BaseException as error:
@@ -95,7 +95,8 @@ class Attempt:
             dict(self._phases_s),
         )
 
-    def _move(self) -> None:
+    def _move(self) -> str:
+        """-> what is left for later."""
         self._step("pre_copy")
         self._owner._remove_images(self._state)
         self._owner._attach(self._state, self._target)
@@ -122,8 +123,9 @@ class Attempt:
         self._step("clean_up", copy)
         if not self._owner._alive(self._state, self._target, copy):
             raise HostError(self._state.name, f"the process at {self._target} has ended")
-        self._owner._clean_up(self._state)
+        left = self._owner._clean_up(self._state)
         self._state = replace(self._state, move=None)
+        return left
 
     def _back(self, reason: str, *, lost: bool = False) -> tuple[Status, str]:
         """After a failure; `lost`: of another host, which may have done what it was told."""

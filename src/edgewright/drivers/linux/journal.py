@@ -43,7 +43,7 @@ class State:
     node: str
     process: Process  # first of its tree
     move: Move | None = None
-    left: tuple[str, ...] = ()  # nodes of hosts that were lost, where a frozen copy may be
+    left: tuple[str, ...] = ()  # nodes of hosts that were lost, where a frozen instance may be
 
 
 def is_private(folder: Path) -> bool:

@@ -177,18 +177,25 @@ class EdgeMigrator(ABC):
                 # Written before it is started: who starts a service and is killed leaves one that can be stopped.
                 state = State(name, number, (), node, Process(0, 0))
                 self._journal.write(state)
-            address = self.edge.address(number)
+            address, begun = self.edge.address(number), False
             try:
                 state = replace(state, command=tuple(command(address)))
                 self._attach(state, node)
+                begun = True
                 state = replace(state, process=launch(state))
                 self._journal.write(state)
                 self.edge.send(address, node)
                 if port is not None:
                     self._await(state, port, timeout_s)
             except (RuntimeError, OSError, NetworkError) as error:
-                self._remove(state, node)
-                raise HostError(name, str(error)) from error
+                reason = str(error)
+                try:
+                    self._remove(state, node)
+                except HostLost as lost:
+                    if begun:
+                        raise HostError(name, f"{reason}; it may run at {node}: stop it later: {lost}") from error
+                    self._forget(state)
+                raise HostError(name, reason) from error
             except BaseException:
                 self._remove(state, node)
                 raise
@@ -236,10 +243,19 @@ class EdgeMigrator(ABC):
             self._sessions.at(state.node, state.name).call(kill, state.process)
         return replace(state, node=state.move.target, process=state.move.copy)
 
-    def _clean_up(self, state: State) -> None:
+    def _clean_up(self, state: State) -> str:
+        """-> what is left for later, where the source's host is lost; "" else."""
+        left = ""
         for node in self._places(state):
-            self._end(state, node)
+            try:
+                self._end(state, node)
+            except HostLost as error:
+                if node == state.node:
+                    raise
+                state = replace(state, left=tuple({*state.left, node}))
+                left = f"a frozen instance may be left at {node}: {error}"
         self._discard(state)
+        return left
 
     def _discard(self, state: State) -> None:
         self._remove_images(state)
@@ -249,16 +265,19 @@ class EdgeMigrator(ABC):
         """What was out of reach there when a move was given up."""
         done = []
         for node in nodes:
-            state = self._journal.read(name)
+            state, ended = self._journal.read(name), "has ended"
             try:
-                self._end_copy(state, node)
-                session = self._sessions.at(node, name)
-                session.call(shutil.rmtree, session.images(name), ignore_errors=True)
+                if node in self.edge.hosts:
+                    self._end_copy(state, node)
+                    session = self._sessions.at(node, name)
+                    session.call(shutil.rmtree, session.images(name), ignore_errors=True)
+                else:  # the host was taken out of the edge
+                    ended = "is given up"
             except (HostError, NetworkError, OSError) as error:
-                done.append(f"{name}: a frozen copy may be left at {node}: {error}")
+                done.append(f"{name}: a frozen instance may be left at {node}: {error}")
                 continue
             self._journal.write(replace(state, left=tuple(one for one in state.left if one != node)))
-            done.append(f"{name}: what was left at {node} has ended")
+            done.append(f"{name}: what was left at {node} {ended}")
         return done
 
     def _remove_images(self, state: State) -> None:
@@ -291,10 +310,10 @@ class EdgeMigrator(ABC):
             elif move.step != "clean_up":
                 self._roll_back(state)
                 return [f"{said}{state.node} serves on"]
-            self._clean_up(state)
+            left = self._clean_up(state)
             if not self._alive(state, state.node, state.process):
                 return [f"{said}the process at {state.node} has ended, no instance is left"]
-            return [f"{said}{state.node} serves"]
+            return [f"{said}{state.node} serves{'; ' if left else ''}{left}"]
         except (HostError, NetworkError, OSError) as error:
             return [f"{said}{error}"]
 
@@ -352,13 +371,17 @@ class EdgeMigrator(ABC):
             yield descriptor
 
     def _remove(self, state: State, node: str) -> None:
-        for place in [*self._places(state), *state.left]:
+        for place in [*self._places(state), *(set(state.left) & set(self.edge.hosts))]:
             self._end(state, place, spare=False)
         self._remove_images(state)
+        self._forget(state)
+        with contextlib.suppress(NetworkError, OSError):
+            self._detach(state, node)
+
+    def _forget(self, state: State) -> None:
         self._journal.forget(state.name)
         with contextlib.suppress(NetworkError, OSError):  # the network may be gone
             self.edge.forget(self.edge.address(state.number))
-            self._detach(state, node)
 
     def _await(self, state: State, port: int, timeout_s: float) -> None:
         deadline, address = time.monotonic() + timeout_s, self.edge.address(state.number)
