@@ -19,7 +19,17 @@ from pathlib import Path
 
 import pytest
 from sshd import Server, server
-from test_criu_migrator import MIB, NODES, Site, Watcher, environment, nothing_lost, orchestrator, serves_alone, wait_until
+from test_criu_migrator import (
+    MIB,
+    NODES,
+    Site,
+    Watcher,
+    environment,
+    nothing_lost,
+    orchestrator,
+    serves_alone,
+    wait_until,
+)
 
 from edgewright.core.errors import InputError
 from edgewright.demo.counter import PORT
