@@ -425,6 +425,27 @@ def test_a_source_lost_later_ends_later(site: FarSite, phase: Phase) -> None:
         nothing_lost(watcher)
 
 
+def test_nothing_moves_to_where_something_is_left(site: FarSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what is swept later would be the instance that serves."""
+
+    def broken(*_: object) -> None:
+        raise HostLost("the wire is cut")
+
+    with source_lost(site, "restore") as (watcher, told):
+        assert told.status == "done"
+        site.server.start()
+        with monkeypatch.context() as patched:
+            patched.setattr(site.migrator, "_end_copy", broken)
+            refused = site.migrator.migrate("counter", "b")
+        assert (refused.status, refused.frozen_s) == ("failed", 0)
+        assert refused.reason == "counter: a frozen instance may be left at b: the wire is cut"
+        assert site.migrator.where("counter") == "a"
+        assert site.migrator.migrate("counter", "b").status == "done"
+        assert site.migrator.reconcile() == []
+        serves_alone(site, "b", watcher)
+        nothing_lost(watcher)
+
+
 def test_a_source_lost_for_good_is_given_up(site: FarSite) -> None:
     with source_lost(site, "restore") as (watcher, told):
         assert told.status == "done"

@@ -97,11 +97,12 @@ class EdgeMigrator(ABC):
         with self._lock(service) as lock:
             said = self._settle(service)
             if target in self._journal.read(service).left:
-                self._sweep(service, [target])
+                said += self._sweep(service, [target])
             state = self._journal.read(service)
             attempt = Attempt(self, state, target, on_phase, self._mechanism(state, target, lock))
-            # Where the last one has no end yet it may not be known what runs.
-            return attempt.run() if state.move is None else attempt.record("failed", "; ".join(said))
+            # Where the last one has no end yet it may not be known what runs; nor beside what is left at the target.
+            clear = state.move is None and target not in state.left
+            return attempt.run() if clear else attempt.record("failed", "; ".join(said))
 
     def reconcile(self) -> list[str]:
         done = []
