@@ -53,9 +53,10 @@ def improve(walk: Walk, flows: Flows, aim: Aim, evaluations: int, until: int, se
     best, base, now, movable, awake, values, counts = walk
     offered, size = flows.demand.sum(), movable.size
     standing = nobody(flows)
+    value = evaluate_changed(now, standing, flows, offered, aim)
     if counts[0] == 0:
         np.random.seed(seed)
-        values[:] = evaluate_changed(now, standing, flows, offered, aim)
+        values[:] = value
         counts[0] = counts[1] = 1
     value, base_value, best_value = values
     used, gained, k, idle, descending = counts
@@ -63,7 +64,6 @@ def improve(walk: Walk, flows: Flows, aim: Aim, evaluations: int, until: int, se
     use_held = aim.efficiency == 1.0 and aim.alpha == 0.0  # else it may gain where a flow that has all it asks moves
     held, mark = np.empty(now.size, dtype=np.bool_), np.zeros(flows.capacity.size, dtype=np.bool_)
     if use_held:
-        evaluate_changed(now, standing, flows, offered, aim)
         find_held(standing, flows, held)
     while used < min(evaluations, until) and size > 0 and best_value < 1.0 - BETTER:
         if not descending:

@@ -74,10 +74,7 @@ def put(i: int, new: int, standing: Standing, flows: Flows) -> None:
     if old >= 0:
         for k in range(start[old], start[old + 1]):
             link = links[k]
-            if mark[link] == CLEAN:
-                mark[link] = CHANGED_FULL if load[link] > capacity[link] else CHANGED
-                changed[count] = link
-                count += 1
+            count = _note(link, count, changed, mark, load, capacity)
             load[link] -= demand
             crossing[link] -= 1
             if after[slot] >= 0:
@@ -90,10 +87,7 @@ def put(i: int, new: int, standing: Standing, flows: Flows) -> None:
     slot = slots[i]
     for k in range(start[new], start[new + 1]):
         link = links[k]
-        if mark[link] == CLEAN:
-            mark[link] = CHANGED_FULL if load[link] > capacity[link] else CHANGED
-            changed[count] = link
-            count += 1
+        count = _note(link, count, changed, mark, load, capacity)
         load[link] += demand
         crossing[link] += 1
         after[slot], ahead[slot] = first[link], -1
@@ -102,6 +96,16 @@ def put(i: int, new: int, standing: Standing, flows: Flows) -> None:
         first[link] = slot
         slot += 1
     path[i], many[0], flows.rates[i] = new, count, -1.0
+
+
+@_plain
+def _note(link: int, count: int, changed: IntArray, mark: IntArray, load: FloatArray, capacity: FloatArray) -> int:
+    """A link to look at, before it changes -> how many there are now."""
+    if mark[link] == CLEAN:
+        mark[link] = CHANGED_FULL if load[link] > capacity[link] else CHANGED
+        changed[count] = link
+        count += 1
+    return count
 
 
 @_plain

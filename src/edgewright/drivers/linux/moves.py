@@ -270,8 +270,7 @@ class EdgeMigrator(ABC):
             try:
                 if node in self.edge.hosts:
                     self._end_copy(state, node)
-                    session = self._sessions.at(node, name)
-                    session.call(shutil.rmtree, session.images(name), ignore_errors=True)
+                    self._remove_images_at(node, name)
                 else:  # the host was taken out of the edge
                     ended = "is given up"
             except (HostError, NetworkError, OSError) as error:
@@ -283,9 +282,12 @@ class EdgeMigrator(ABC):
 
     def _remove_images(self, state: State) -> None:
         for node in self._places(state):
-            session = self._sessions.at(node, state.name)
             with contextlib.suppress(HostError, OSError):  # no move starts with what an earlier one left
-                session.call(shutil.rmtree, session.images(state.name), ignore_errors=True)
+                self._remove_images_at(node, state.name)
+
+    def _remove_images_at(self, node: str, name: str) -> None:
+        session = self._sessions.at(node, name)
+        session.call(shutil.rmtree, session.images(name), ignore_errors=True)
 
     def _settle(self, name: str) -> list[str]:
         """End what another orchestrator left halfway, which is no more: we hold the lock."""
