@@ -97,8 +97,8 @@ pytest.importorskip("selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-from .test_page import named, press  # noqa: E402
-from .test_page import words as shown  # noqa: E402
+from .visitor import attribute, choose, click, locked, press, send  # noqa: E402
+from .visitor import words as shown  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def page(server: Server) -> str:
 
 
 def classes(chrome: Any, selector: str) -> str:
-    return str(chrome.find_element(By.CSS_SELECTOR, f".network-picture {selector}").get_attribute("class"))
+    return attribute(chrome, f".network-picture {selector}", "class") or ""
 
 
 @pytest.mark.browser
@@ -166,17 +166,13 @@ def test_the_path_of_a_flow_lights_up(backhaul: Server, browse: Browse) -> None:
 @pytest.mark.browser
 def test_mode_and_demand_are_set(backhaul: Server, browse: Browse) -> None:
     chrome = browse(page(backhaul))
-    group = named(chrome, "Mode of the loop")
-    group.find_element(By.XPATH, ".//button[contains(., 'Shadow')]").click()
+    press(chrome, "Mode of the loop", "Shadow")
     until(lambda: now(backhaul)["mode"] == "shadow")
-    slider = named(chrome, "Demand factor").find_element(By.XPATH, "./descendant-or-self::*[@tabindex='0']")
-    slider.send_keys(Keys.ARROW_RIGHT)
+    send(chrome, "Demand factor", Keys.ARROW_RIGHT)
     until(lambda: now(backhaul)["demand"]["factor"] == 1.1)
-    press(chrome, "Traffic matrix")
-    chrome.find_element(By.XPATH, "//*[@role='option'][contains(., 'Matrix 1')]").click()
+    choose(chrome, "Traffic matrix", "Matrix 1")
     until(lambda: now(backhaul)["demand"]["matrix"] == 1)
-    press(chrome, "Planner")
-    chrome.find_element(By.XPATH, "//*[@role='option'][contains(., 'search')]").click()
+    choose(chrome, "Planner", "search")
     until(lambda: now(backhaul)["planner"] == "search")
     order(backhaul, "PUT", "/demand", {"matrix": 0, "factor": 1.0})
     order(backhaul, "PATCH", "", {"mode": "act", "planner": "replan"})
@@ -186,10 +182,10 @@ def test_mode_and_demand_are_set(backhaul: Server, browse: Browse) -> None:
 @pytest.mark.browser
 def test_without_a_key_it_is_read_only_and_the_pages_lead_to_each_other(backhaul: Server, browse: Browse) -> None:
     chrome = browse(f"{backhaul.address}/")
-    chrome.find_element(By.XPATH, "//nav//a[contains(., 'Backhaul')]").click()
+    click(chrome, "//nav//a[contains(., 'Backhaul')]")
     until(lambda: "carried" in shown(chrome, "h1"))
-    assert named(chrome, "Break 3–1 mmWave").get_attribute("disabled") is not None
-    chrome.find_element(By.XPATH, "//nav//a[contains(., 'Scaling')]").click()
+    assert locked(chrome, "Break 3–1 mmWave")
+    click(chrome, "//nav//a[contains(., 'Scaling')]")
     until(lambda: "loc-a" in shown(chrome, "main"))
     chrome.get(f"{backhaul.address}/backhaul?name=none")
     until(lambda: "No backhaul loop is called none" in shown(chrome))

@@ -139,8 +139,8 @@ def test_rows_lie_apart_but_none_in_which_another_node_serves_is_left_out() -> N
 pytest.importorskip("selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
 
-from .test_page import named, press  # noqa: E402
-from .test_page import words as shown  # noqa: E402
+from .visitor import attribute, choose, click, locked, press  # noqa: E402
+from .visitor import words as shown  # noqa: E402
 
 
 def loop(name: str, **more: Any) -> str:
@@ -183,13 +183,8 @@ def page(server: Server, name: str = "follow") -> str:
     return f"{server.address}/migration?name={name}&key={server.key}"
 
 
-def drawn(chrome: Any, selector: str, attribute: str) -> str:
-    return str(chrome.find_element(By.CSS_SELECTOR, f".road-picture {selector}").get_attribute(attribute))
-
-
-def choose(chrome: Any, label: str, option: str) -> None:
-    press(chrome, label)
-    chrome.find_element(By.XPATH, f"//*[@role='option'][contains(., '{option}')]").click()
+def drawn(chrome: Any, selector: str, name: str) -> str:
+    return attribute(chrome, f".road-picture {selector}", name) or ""
 
 
 @pytest.mark.browser
@@ -224,7 +219,7 @@ def test_a_user_has_the_service_moved(server: Server, browse: Browse) -> None:
         until(lambda: target in drawn(chrome, ".edge.serves", "textContent"))
         until(lambda: "a user" in shown(chrome, ".migrations summary"))
         assert "Copy" not in shown(chrome, ".migrations")
-        chrome.find_element(By.CSS_SELECTOR, ".migrations summary").click()
+        click(chrome, "//*[contains(@class, 'migrations')]//summary")
         until(lambda: "Copy" in shown(chrome, ".migrations"))
     finally:
         order(server, "PATCH", "/follow", '{"mode": "act"}')
@@ -234,8 +229,7 @@ def test_a_user_has_the_service_moved(server: Server, browse: Browse) -> None:
 def test_mode_policy_pace_and_drive_are_set(server: Server, browse: Browse) -> None:
     chrome = browse(page(server))
     until(lambda: "The lowest round-trip time" in shown(chrome, ".headline"))
-    group = named(chrome, "Mode of the loop")
-    group.find_element(By.XPATH, ".//button[contains(., 'Shadow')]").click()
+    press(chrome, "Mode of the loop", "Shadow")
     until(lambda: now(server)["mode"] == "shadow")
     until(lambda: "not applied (shadow)" in shown(chrome, ".plans").lower())
     choose(chrome, "Policy", "greedy")
@@ -243,7 +237,7 @@ def test_mode_policy_pace_and_drive_are_set(server: Server, browse: Browse) -> N
     choose(chrome, "Pace of the drive", "× 5")
     until(lambda: now(server)["drive"]["pace"] == 5)
     number = now(server)["drive"]["number"]
-    chrome.find_element(By.XPATH, "//button[contains(., 'Next drive')]").click()
+    click(chrome, "//button[contains(., 'Next drive')]")
     until(lambda: now(server)["drive"]["number"] > number)
     order(server, "PATCH", "/follow", '{"mode": "act", "policy": "nearest"}')
     order(server, "PUT", "/follow/drive", '{"pace": 10}')
@@ -254,10 +248,10 @@ def test_mode_policy_pace_and_drive_are_set(server: Server, browse: Browse) -> N
 def test_without_a_key_it_is_read_only_and_the_pages_lead_to_each_other(server: Server, browse: Browse) -> None:
     chrome = browse(f"{server.address}/")
     assert [link.text for link in chrome.find_elements(By.CSS_SELECTOR, "nav a")] == ["Scaling", "Migration"]
-    chrome.find_element(By.XPATH, "//nav//a[contains(., 'Migration')]").click()
+    click(chrome, "//nav//a[contains(., 'Migration')]")
     until(lambda: "edge-" in shown(chrome, "h1"))
-    assert named(chrome, "Move here, to edge-3").get_attribute("disabled") is not None
-    chrome.find_element(By.XPATH, "//nav//a[contains(., 'Scaling')]").click()
+    assert locked(chrome, "Move here, to edge-3")
+    click(chrome, "//nav//a[contains(., 'Scaling')]")
     until(lambda: "loc-a" in shown(chrome, "main"))
     chrome.get(f"{server.address}/migration?name=none")
     until(lambda: "No migration loop is called none" in shown(chrome))

@@ -9,34 +9,18 @@ import httpx
 import pytest
 
 pytest.importorskip("selenium")
-from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from .conftest import PREFIX, Browse, Server, until
+from .visitor import attribute, choose, click, locked, press, send, words
 
 pytestmark = pytest.mark.browser
 
 
-def named(chrome: Any, label: str) -> Any:
-    return chrome.find_element(By.CSS_SELECTOR, f'[aria-label="{label}"]')
-
-
-def words(chrome: Any, selector: str = "main") -> str:
-    try:
-        return str(chrome.find_element(By.CSS_SELECTOR, selector).text)
-    except StaleElementReferenceException:
-        return ""
-
-
-def press(chrome: Any, label: str) -> None:
-    named(chrome, label).click()
-
-
 def type_pin(chrome: Any, service: str, cpu: str) -> None:
-    field = named(chrome, f"CPU limit to pin {service} at")
-    field.send_keys(Keys.CONTROL, "a")
-    field.send_keys(cpu)
+    field = f"CPU limit to pin {service} at"
+    send(chrome, field, Keys.CONTROL, "a")
+    send(chrome, field, cpu)
     press(chrome, f"Pin {service}")
 
 
@@ -71,8 +55,7 @@ def test_charts_grow_by_rows(server: Server, browse: Browse) -> None:
 def test_policy_is_switched(server: Server, browse: Browse) -> None:
     chrome = browse(server.page)
     assert server.loop()["policy"] == "threshold"
-    press(chrome, "Policy")
-    chrome.find_element(By.XPATH, "//*[@role='option'][contains(., 'hpa')]").click()
+    choose(chrome, "Policy", "hpa")
     until(lambda: server.loop()["policy"] == "hpa")
     until(lambda: "Policy: hpa" in words(chrome, "body"))
     server.order("PATCH", "", {"policy": "threshold"})
@@ -81,9 +64,8 @@ def test_policy_is_switched(server: Server, browse: Browse) -> None:
 
 def test_mode_is_switched(server: Server, browse: Browse) -> None:
     chrome = browse(server.page)
-    group = named(chrome, "Mode of the loop")
     for word, mode in (("Paused", "paused"), ("Shadow", "shadow"), ("Act", "act")):
-        group.find_element(By.XPATH, f".//button[contains(., '{word}')]").click()
+        press(chrome, "Mode of the loop", word)
         until(lambda mode=mode: server.loop()["mode"] == mode)
     until(lambda: "Decisions are put in force" in words(chrome))
 
@@ -105,8 +87,7 @@ def test_refusal_is_shown_as_the_api_says_it(server: Server, browse: Browse) -> 
 
 def test_load_is_changed_with_the_keyboard(server: Server, browse: Browse) -> None:
     chrome = browse(server.page)
-    slider = named(chrome, "Load factor of loc-b").find_element(By.XPATH, "./descendant-or-self::*[@tabindex='0']")
-    slider.send_keys(Keys.ARROW_RIGHT)
+    send(chrome, "Load factor of loc-b", Keys.ARROW_RIGHT)
     until(lambda: server.service("loc-b")["load_factor"] == 1.1)
     server.order("PUT", "/load", {"loc-b": 1.0})
     until(lambda: "× 1.0" in words(chrome, "[aria-label='Service loc-b']"))
@@ -117,7 +98,7 @@ def test_restart_asks_first(server: Server, browse: Browse) -> None:
     restarts = server.service("loc-b")["restarts"]
     press(chrome, "Restart loc-b")
     until(lambda: "Requests in progress will fail" in words(chrome, ".q-dialog"))
-    chrome.find_element(By.XPATH, "//*[contains(@class, 'q-dialog')]//button[contains(., 'Restart')]").click()
+    click(chrome, "//*[contains(@class, 'q-dialog')]//button[contains(., 'Restart')]")
     until(lambda: server.service("loc-b")["restarts"] > restarts and server.service("loc-b")["alive"])
     until(lambda: "restarted" in words(chrome, ".events"))
 
@@ -131,7 +112,7 @@ def test_roll_back_pauses(server: Server, browse: Browse) -> None:
         until(lambda: "pinned at 0.517" in words(chrome, ".decisions"))
         until(lambda: "pinned at 0.233" in words(chrome, ".decisions"))
         row = "//*[contains(@class, 'decision') and @role='listitem'][contains(., 'pinned at 0.233')]"
-        chrome.find_element(By.XPATH, f"{row}//button").click()
+        click(chrome, f"{row}//button")
         until(lambda: server.loop()["mode"] == "paused")
         assert server.service("loc-a")["limit_cpu"] == pytest.approx(0.233)
         until(lambda: "No decisions are made" in words(chrome))
@@ -142,22 +123,22 @@ def test_roll_back_pauses(server: Server, browse: Browse) -> None:
 def test_without_a_key_the_page_is_read_only(server: Server, browse: Browse) -> None:
     chrome = browse(f"{server.address}/")
     until(lambda: "Read only" in words(chrome, "header"))
-    assert named(chrome, "Restart loc-a").get_attribute("disabled") is not None
-    chrome.find_element(By.XPATH, "//header//button[contains(., 'Enter key')]").click()
-    chrome.find_element(By.CSS_SELECTOR, ".q-dialog input").send_keys("not the key")
-    chrome.find_element(By.XPATH, "//button[contains(., 'Keep for this session')]").click()
-    until(lambda: named(chrome, "Restart loc-a").get_attribute("disabled") is None)
-    named(chrome, "Mode of the loop").find_element(By.XPATH, ".//button[contains(., 'Paused')]").click()
+    assert locked(chrome, "Restart loc-a")
+    click(chrome, "//header//button[contains(., 'Enter key')]")
+    send(chrome, "API key", "not the key")
+    click(chrome, "//button[contains(., 'Keep for this session')]")
+    until(lambda: not locked(chrome, "Restart loc-a"))
+    press(chrome, "Mode of the loop", "Paused")
     until(lambda: "needs an API key" in words(chrome, ".q-dialog"))
     assert server.loop()["mode"] == "act"
-    assert named(chrome, "Restart loc-a").get_attribute("disabled") is not None
+    assert locked(chrome, "Restart loc-a")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_looks(server: Server, browse: Browse, width: int, theme: str) -> None:
     chrome = browse(server.page, width=width, theme=theme)
-    until(lambda: "live" in chrome.find_element(By.CSS_SELECTOR, ".live").get_attribute("textContent"))
+    until(lambda: "live" in (attribute(chrome, ".live", "textContent") or ""))
     assert not chrome.execute_script(
         "const seen = document.documentElement.clientWidth;"
         "return [...document.querySelectorAll('#app *')].filter(e => e.getBoundingClientRect().right > seen + 1)"

@@ -1,0 +1,53 @@
+"""What a visitor sees and does, on a page that draws its elements anew while it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+
+pytest.importorskip("selenium")
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+T = TypeVar("T")
+
+
+def _again(chrome: Any, act: Callable[[], T]) -> T:
+    """Act, once more where the element was drawn anew between being found and being used."""
+    wait = WebDriverWait(chrome, 15, 0.1, [StaleElementReferenceException])
+    return wait.until(lambda _: (act(),))[0]
+
+
+def words(chrome: Any, selector: str = "main") -> str:
+    return _again(chrome, lambda: str(chrome.find_element(By.CSS_SELECTOR, selector).text))
+
+
+def attribute(chrome: Any, selector: str, name: str) -> str | None:
+    return _again(chrome, lambda: chrome.find_element(By.CSS_SELECTOR, selector).get_attribute(name))
+
+
+def locked(chrome: Any, label: str) -> bool:
+    return attribute(chrome, f'[aria-label="{label}"]', "disabled") is not None
+
+
+def click(chrome: Any, xpath: str) -> None:
+    _again(chrome, lambda: chrome.find_element(By.XPATH, xpath).click())
+
+
+def press(chrome: Any, label: str, word: str | None = None) -> None:
+    """Press what is labelled so, or the button in it that says `word`."""
+    click(chrome, f"//*[@aria-label='{label}']" + (f"//button[contains(., '{word}')]" if word else ""))
+
+
+def choose(chrome: Any, label: str, option: str) -> None:
+    press(chrome, label)
+    click(chrome, f"//*[@role='option'][contains(., '{option}')]")
+
+
+def send(chrome: Any, label: str, *keys: str) -> None:
+    """Send keys to what is labelled so, or to what in it takes them."""
+    path = f"//*[@aria-label='{label}']/descendant-or-self::*[self::input or @tabindex='0']"
+    _again(chrome, lambda: chrome.find_element(By.XPATH, path).send_keys(*keys))
