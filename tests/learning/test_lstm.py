@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgewright.learning.card import Network
+from edgewright.learning.lstm import lstm, scanned
 from edgewright.learning.networks import forward, initialise
 
 
@@ -46,3 +47,35 @@ def test_values_and_gradients_are_the_textbooks(window: int, layers: int) -> Non
 
     for ours, theirs in zip(jax.tree.leaves(loss(forward)), jax.tree.leaves(loss(textbook)), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
+
+
+def layer(rng: np.random.Generator, *many: int, inputs: int = 3, units: int = 5) -> Any:
+    sizes = {"input": (inputs, 4 * units), "recurrent": (units, 4 * units), "bias": (4 * units,)}
+    return {name: jnp.asarray(rng.normal(size=(*many, *size)), jnp.float32) for name, size in sizes.items()}
+
+
+@pytest.mark.parametrize("function", [lstm, scanned])
+def test_many_at_once_are_each_alone(function: Any) -> None:
+    """Under vmap twice, once with weights that all share."""
+    rng = np.random.default_rng(1)
+    parameters, steps = layer(rng, 2), jnp.asarray(rng.normal(size=(2, 3, 4, 6, 3)), jnp.float32)
+
+    def gain(parameters: Any, steps: Any) -> Any:
+        return jax.value_and_grad(lambda p, x: jnp.square(function(p, x)).sum(), (0, 1))(parameters, steps)
+
+    many = jax.jit(jax.vmap(jax.vmap(gain, (None, 0))))(parameters, steps)
+    for i in range(2):
+        for j in range(3):
+            alone = jax.jit(gain)(jax.tree.map(lambda x, i=i: x[i], parameters), steps[i, j])
+            for ours, theirs in zip(jax.tree.leaves(many), jax.tree.leaves(alone), strict=True):
+                np.testing.assert_allclose(ours[i, j], theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_far_values_saturate_and_what_is_no_number_is_not_hidden() -> None:
+    rng = np.random.default_rng(2)
+    parameters = layer(rng)
+    steps = jnp.asarray(rng.normal(size=(4, 6, 3)) * np.array([1e-20, 1.0, 1e3, 1e20])[:, None, None], jnp.float32)
+    np.testing.assert_allclose(jax.jit(lstm)(parameters, steps), scanned(parameters, steps), atol=2e-6)
+    lost = jax.jit(lstm)(parameters, steps.at[1, 2, 0].set(jnp.nan))
+    assert np.isnan(lost[1:, 2]).all()
+    assert np.isfinite(lost[:, [0, 1, 3, 4, 5]]).all()
