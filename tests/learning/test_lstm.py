@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -79,3 +81,29 @@ def test_far_values_saturate_and_what_is_no_number_is_not_hidden() -> None:
     lost = jax.jit(lstm)(parameters, steps.at[1, 2, 0].set(jnp.nan))
     assert np.isnan(lost[1:, 2]).all()
     assert np.isfinite(lost[:, [0, 1, 3, 4, 5]]).all()
+
+
+def test_other_types_are_taken_and_other_shapes_are_not() -> None:
+    rng = np.random.default_rng(3)
+    parameters, steps = layer(rng), rng.integers(-3, 3, (4, 6, 3)).astype(np.int8)
+    np.testing.assert_allclose(lstm(parameters, steps), scanned(parameters, steps), atol=2e-6)
+    for wrong in ({"bias": parameters["bias"][:1]}, {"input": parameters["input"][1:]}):
+        with pytest.raises(ValueError, match="an LSTM takes steps"):
+            lstm(parameters | wrong, steps)
+    with pytest.raises(ValueError, match="an LSTM takes steps"):
+        lstm(parameters, steps[0])
+
+
+def test_threads_that_come_first_together_do_not_disturb_each_other() -> None:
+    """In a process of its own, where nothing is compiled or known to XLA yet."""
+    program = """
+import threading, numpy as np
+from edgewright.learning.lstm import lstm, scanned
+p = {"input": np.ones((3, 8), "f"), "recurrent": np.ones((2, 8), "f"), "bias": np.ones(8, "f")}
+x, found = np.ones((4, 5, 3), "f"), []
+threads = [threading.Thread(target=lambda: found.append(lstm(p, x))) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert len(found) == 4 and all(np.allclose(y, scanned(p, x), atol=1e-6) for y in found)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -17,10 +17,16 @@ Parameters = Any
 
 
 def lstm(parameters: Parameters, steps: Array) -> Array:
-    """Hidden states, float32[W, B, U], from inputs float32[W, B, I]."""
-    if jax.default_backend() == "cpu":
-        return _on_a_cpu(parameters, steps)
-    return scanned(parameters, steps)
+    """Hidden states, float32[W, B, U], from inputs float32[W, B, I]. On a CPU it can be differentiated once."""
+    if jax.default_backend() != "cpu":
+        return scanned(parameters, steps)
+    parameters, steps = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (parameters, steps))
+    units = len(parameters["recurrent"])
+    wanted = {"input": (steps.shape[-1], 4 * units), "recurrent": (units, 4 * units), "bias": (4 * units,)}
+    given = {name: parameters[name].shape for name in wanted}
+    if given != wanted or steps.ndim != 3:
+        raise ValueError(f"steps {steps.shape} and {given}: an LSTM takes steps [W, B, I] and {wanted}")
+    return _on_a_cpu({name: parameters[name] for name in wanted}, steps)
 
 
 def scanned(parameters: Parameters, steps: Array) -> Array:

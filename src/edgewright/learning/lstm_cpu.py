@@ -1,4 +1,4 @@
-"""A recurrent layer in machine code for one core, called from compiled JAX programs.
+"""A recurrent layer in machine code, called from compiled JAX programs.
 
 XLA spends more on starting so small a product, and on what lies between two, than on the products: this halves the
 time of a training. The handlers read what XLA hands over as its C interface defines it (`xla/ffi/api/c_api.h`, laid
@@ -7,7 +7,7 @@ out in words of eight bytes).
 
 from __future__ import annotations
 
-import functools
+import threading
 from typing import Any
 
 import jax
@@ -26,21 +26,30 @@ FORWARD, BACKWARD = "edgewright_lstm_forward", "edgewright_lstm_backward"
 
 
 def call(name: str, sizes: list[tuple[int, ...]], *arguments: Array) -> list[Array]:
-    """One of the two, inside a traced function; axes that `jax.vmap` adds come first."""
+    """One of the two, inside a traced function; axes that `jax.vmap` adds come first.
+
+    Takes float32 in the kernels' shapes, unchecked.
+    """
     _register()
     results = [jax.ShapeDtypeStruct(size, np.float32) for size in sizes]  # type: ignore[no-untyped-call]
     return list(jax.ffi.ffi_call(name, results, vmap_method="broadcast_all")(*arguments))
 
 
-@functools.cache
-def _register() -> list[Any]:
-    """Make both known to XLA, which holds no more than their addresses: the answer keeps them alive."""
-    functions = []
-    for name, handler in ((FORWARD, _forward_handler), (BACKWARD, _backward_handler)):
-        function = _numba.cfunc(_numba.int64(_WORDS), cache=True)(handler)
-        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function.ctypes))  # type: ignore[no-untyped-call]
-        functions.append(function)
-    return functions
+_registering = threading.Lock()
+_compiled: dict[str, Any] = {}  # XLA holds no more than their addresses
+_known: set[str] = set()
+
+
+def _register() -> None:
+    """Make both known to XLA. It takes no second address for a name: what is compiled stays, whatever comes between."""
+    with _registering:
+        for name, handler in ((FORWARD, _forward_handler), (BACKWARD, _backward_handler)):
+            if name not in _compiled:
+                _compiled[name] = _numba.cfunc(_numba.int64(_WORDS), cache=True)(handler)
+            if name not in _known:
+                capsule = jax.ffi.pycapsule(_compiled[name].ctypes)  # type: ignore[no-untyped-call]
+                jax.ffi.register_ffi_target(name, capsule)
+                _known.add(name)
 
 
 _fast = njit(error_model="numpy", fastmath={"contract", "nsz"}, nogil=True)

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from edgewright.core.contracts import Twin
 from edgewright.core.errors import InputError
@@ -93,7 +94,8 @@ def train(
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), _TRAINING) for seed in seeds])
     with checkpoints.compiling(twin.spec, config, [array.shape for array in arrays]):
         lanes = _Lanes(program, arrays, keys, together=vectorise_seeds)
-    with lanes:
+    # What is handed to BLAS is small: waking a thread for half of it costs more than doing it.
+    with lanes, threadpool_limits(1, user_api="blas"):
         curve = Curve.empty(len(seeds))
         identity = checkpoints.identity(twin, config, seeds, evaluate, chunk_steps)
         folder = Path(checkpoint) if checkpoint is not None else None
