@@ -1,0 +1,1 @@
+"""5G infrastructure: cells, switches in rings, edge sites."""

@@ -1,0 +1,148 @@
+"""Cells under switches, and switches in rings: the transport of a 5G network as ITU-T GSTR-TN5G draws it.
+
+cells -> M1 switches -> access rings -> M2 switches -> aggregation rings -> M3 switches. Each level groups the members
+of the one below: by complete linkage, cut where two members would be too far apart, and then in equal parts of no more
+than its limit. Source: the generator 5GEN of "NFV Orchestration in Edge and Fog Scenarios", section 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
+
+from edgewright.core.contracts import FloatArray, IntArray, Violation
+from edgewright.core.errors import InputError
+
+AT_ONCE = 4_000
+"""Points that complete linkage takes together; its time and memory grow with their square."""
+SLACK_M = 1e-6
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How many members a group may have, and how far any two of them may be from each other."""
+
+    members: int
+    distance_m: float
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise InputError("members", self.members, "a whole number >= 1")
+        if not 0 <= self.distance_m < np.inf:
+            raise InputError("distance_m", self.distance_m, "a number of metres >= 0")
+
+
+@dataclass(frozen=True)
+class Limits:
+    m1: Limit = Limit(6, 10_000.0)
+    access_ring: Limit = Limit(6, 20_000.0)
+    m2: Limit = Limit(4, 20_000.0)
+    aggregation_ring: Limit = Limit(6, 40_000.0)
+    m3: Limit = Limit(2, 80_000.0)
+
+
+LEVELS = ("m1", "access_ring", "m2", "aggregation_ring", "m3")
+
+
+@dataclass(frozen=True)
+class Level:
+    """Groups of the members of the level below."""
+
+    group: IntArray  # int64[members], which group each belongs to
+    xy: FloatArray  # float64[groups, 2], metres: the middle of its members
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+
+@dataclass(frozen=True)
+class Rings:
+    cells: FloatArray  # float64[N, 2], metres
+    levels: dict[str, Level]
+    """By the names of `LEVELS`, from below."""
+    limits: Limits
+
+    def counts(self) -> dict[str, int]:
+        return {"cells": len(self.cells)} | {
+            name if name[0] == "m" else f"{name}s": len(level) for name, level in self.levels.items()
+        }
+
+
+def rings(cells: FloatArray, limits: Limits | None = None) -> Rings:
+    """The hierarchy above these cells, float64[N, 2] in metres. Raises InputError where there is none, or no number."""
+    limits = limits or Limits()
+    if cells.ndim != 2 or cells.shape[1] != 2 or not len(cells) or not np.isfinite(cells).all():
+        raise InputError("cells", cells.shape, "one or more places of two finite numbers")
+    levels, below = {}, cells
+    for name in LEVELS:
+        group = grouped(below, getattr(limits, name))
+        below = _middles(below, group)
+        levels[name] = Level(group, below)
+    return Rings(cells, levels, limits)
+
+
+def grouped(xy: FloatArray, limit: Limit) -> IntArray:
+    """int64[N], the group of each point; numbered from 0 in the order in which they are met."""
+    parts = [
+        part
+        for block in _split(xy, np.arange(len(xy)), -(-len(xy) // AT_ONCE))
+        for cluster in _near(xy, block, limit.distance_m)
+        for part in _split(xy, cluster, -(-len(cluster) // limit.members))
+    ]
+    group = np.empty(len(xy), np.int64)
+    for number, part in enumerate(parts):
+        group[part] = number
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    order = np.empty(len(first), np.int64)
+    order[np.argsort(first)] = np.arange(len(first))
+    return order[inverse]
+
+
+def _near(xy: FloatArray, chosen: IntArray, distance_m: float) -> list[IntArray]:
+    """Clusters of complete linkage in which no two are farther apart."""
+    if len(chosen) == 1 or np.hypot(*np.ptp(xy[chosen], axis=0)) <= distance_m:
+        return [chosen]
+    cluster = fcluster(linkage(pdist(xy[chosen]), "complete"), distance_m, "distance")
+    return [chosen[cluster == number] for number in np.unique(cluster)]
+
+
+def _split(xy: FloatArray, chosen: IntArray, parts: int) -> list[IntArray]:
+    """Into so many parts, equal to one member, by halving across the longer side."""
+    done, waiting = [], [(chosen, parts)]
+    while waiting:
+        points, parts = waiting.pop()
+        if parts == 1:
+            done.append(points)
+            continue
+        left = parts // 2
+        cut = len(points) * left // parts
+        sides = np.ptp(xy[points], axis=0)
+        order = np.argpartition(xy[points, int(sides[1] > sides[0])], cut)
+        waiting += [(points[order[cut:]], parts - left), (points[order[:cut]], left)]
+    return done
+
+
+def _middles(xy: FloatArray, group: IntArray) -> FloatArray:
+    """float64[groups, 2]"""
+    many = np.bincount(group)
+    return np.column_stack([np.bincount(group, weights=column) / many for column in xy.T])
+
+
+def check(rings: Rings) -> list[Violation]:
+    """Every limit, judged from the groups alone."""
+    found, below = [], rings.cells
+    for name, level in rings.levels.items():
+        limit: Limit = getattr(rings.limits, name)
+        many = np.bincount(level.group, minlength=len(level))
+        together = np.split(below[np.argsort(level.group, kind="stable")], np.cumsum(many)[:-1])
+        for number, members in enumerate(together):
+            if not 1 <= len(members) <= limit.members:
+                found.append(Violation(f"{name}[{number}].members", len(members), f"1 .. {limit.members}"))
+            widest = pdist(members).max(initial=0.0)
+            if widest > limit.distance_m + SLACK_M:
+                found.append(Violation(f"{name}[{number}].distance_m", widest, f"<= {limit.distance_m:g}"))
+        below = level.xy
+    return found
