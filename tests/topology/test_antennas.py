@@ -79,7 +79,10 @@ def test_rings_on_the_command_line(tmp_path: Path) -> None:
         "aggregation_rings": 1,
         "m3": 1,
     }
-    run = CliRunner().invoke(app, ["topology", "rings", "--antennas", path, "--radio", "LTE", "--limit", "m1=6/1"])
+    picture = tmp_path / "rings.png"
+    words = ["--antennas", path, "--radio", "LTE", "--limit", "m1=6/1", "--figure", str(picture)]
+    run = CliRunner().invoke(app, ["topology", "rings", *words])
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert "2 cells; left out: 1 by radio" in run.stdout
     assert "2 M1 switches of 1.00 in the mean, at most 6 within 1 km" in run.stdout
 
@@ -91,6 +94,7 @@ def test_rings_on_the_command_line(tmp_path: Path) -> None:
         (["--limit", "m9=6/10"], "a level of m1, access_ring"),
         (["--limit", "m1=0/10"], "--limit m1=0/10: members: got 0"),
         (["--region", "1,2,3"], "--region: got '1,2,3', allowed: WEST,SOUTH,EAST,NORTH"),
+        (["--figure", "no/such/folder.png"], "--figure: got 'no/such/folder.png', allowed: a file in a folder"),
         (["--radio", "5G"], "radio: got '5G', allowed: one of CDMA, GSM"),
         (["--antennas", "none.csv"], "none.csv: file: got 'none.csv', allowed: a readable CSV file"),
     ],

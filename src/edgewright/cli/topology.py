@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgewright.cli.options import Json
+from edgewright.cli.options import Json, check_file
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def rings(
         list[str] | None,
         typer.Option(help="LEVEL=MEMBERS/KM of m1, access_ring, m2, aggregation_ring or m3; m1=6/10 by default."),
     ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw cells, switches and rings here, .png.")] = None,
     as_json: Json = False,
 ) -> None:
     """Group cells under M1 switches, these in access rings, these under M2 switches, and on to M3."""
@@ -42,8 +43,14 @@ def rings(
     from edgewright.topology.rings import rings as group
 
     limits = _limits(limit or [])
+    if figure:
+        check_file(figure, "--figure")
     found = files.read(antennas, radios=radio or (), nets=net or (), region=_region(region) if region else None)
     made = group(to_metres(found.lon, found.lat), limits)
+    if figure:
+        from edgewright.topology.figures import of_rings
+
+        of_rings(made, figure)
     if as_json:
         typer.echo(json.dumps(made.counts()))
         return
@@ -53,7 +60,8 @@ def rings(
     for name in LEVELS:
         level = made.levels[name]
         most = getattr(limits, name)
-        noun = f"{name.upper()} switches" if name.startswith("m") else f"{name.replace('_', ' ')}s"
+        noun = f"{name.upper()} switch" if name.startswith("m") else name.replace("_", " ")
+        noun += ("es" if noun.endswith("h") else "s") * (len(level) > 1)
         mean, far_km = members / len(level), most.distance_m / 1e3
         typer.echo(f"{len(level):>7,} {noun} of {mean:.2f} in the mean, at most {most.members} within {far_km:g} km")
         members = len(level)
