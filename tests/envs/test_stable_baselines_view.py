@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import numpy as np
 import pytest
 from synthetic import Bandit, Queue
@@ -67,62 +71,55 @@ def _judge(model, twin) -> float:
     return float(np.mean(returns))
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("algorithm", ["dqn", "ppo"])
-def test_returns_within_a_margin_of_stable_baselines3(algorithm, tmp_path):
-    """Interquartile means over five seeds, same networks, same hyper-parameters, same number of steps."""
+def _theirs(algorithm: str, seed: int) -> float:
+    """Return of what stable-baselines3 has learned."""
     import torch
 
     from edgewright.envs.stable_baselines import vec_env
 
     torch.set_num_threads(1)
     twin = Queue(1)
-    net = {"net_arch": [32, 32]}
+    common = {"seed": 100 * seed, "learning_rate": 1e-3, "policy_kwargs": {"net_arch": [32, 32]}, "device": "cpu"}
     if algorithm == "dqn":
-        steps = 12_000
-        config = DqnConfig(hidden=(32, 32), double=False, target_every=500, epsilon_steps=4000, learning_starts=500)
-        common = {"learning_rate": 1e-3, "batch_size": 32, "target_update_interval": 500, "train_freq": 1}
-        made = [
-            sb3.DQN(
-                "MlpPolicy",
-                vec_env(twin, 1, seed=0),
-                seed=100 * seed,  # the environments' too
-                learning_starts=500,
-                buffer_size=20_000,
-                exploration_fraction=1 / 3,
-                policy_kwargs=net,
-                device="cpu",
-                **common,
-            )
-            for seed in SEEDS
-        ]
-    else:
-        steps = 32_768
-        config = PpoConfig(
-            hidden=(32, 32),
-            environments=8,
-            rollout=256,
-            batch_size=128,
-            learning_rate=1e-3,
-            epochs=5,
-            normalise_observations=False,
+        model = sb3.DQN(
+            "MlpPolicy",
+            vec_env(twin, 1, seed=0),
+            batch_size=32,
+            target_update_interval=500,
+            train_freq=1,
+            learning_starts=500,
+            buffer_size=20_000,
+            exploration_fraction=1 / 3,
+            **common,  # the seed of the environments, too
         )
-        made = [
-            sb3.PPO(
-                "MlpPolicy",
-                vec_env(twin, 8, seed=0),
-                seed=100 * seed,
-                n_steps=256,
-                batch_size=128,
-                n_epochs=5,
-                learning_rate=1e-3,
-                policy_kwargs=net,
-                device="cpu",
-            )
-            for seed in SEEDS
-        ]
-    ours = train(twin, config, seeds=SEEDS, steps=steps, chunk_steps=steps)
-    theirs = sorted(_judge(model.learn(steps), twin) for model in made)
+    else:
+        model = sb3.PPO("MlpPolicy", vec_env(twin, 8, seed=0), n_steps=256, batch_size=128, n_epochs=5, **common)
+    return _judge(model.learn(STEPS[algorithm]), twin)
+
+
+STEPS = {"dqn": 12_000, "ppo": 32_768}
+CONFIGS = {
+    "dqn": DqnConfig(hidden=(32, 32), double=False, target_every=500, epsilon_steps=4000, learning_starts=500),
+    "ppo": PpoConfig(
+        hidden=(32, 32),
+        environments=8,
+        rollout=256,
+        batch_size=128,
+        learning_rate=1e-3,
+        epochs=5,
+        normalise_observations=False,
+    ),
+}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("algorithm", ["dqn", "ppo"])
+def test_returns_within_a_margin_of_stable_baselines3(algorithm, tmp_path):
+    """Interquartile means over five seeds, same networks, same hyper-parameters, same number of steps."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:  # theirs takes minutes
+        theirs = sorted(pool.map(_theirs, [algorithm] * len(SEEDS), SEEDS))
+    twin, steps = Queue(1), STEPS[algorithm]
+    ours = train(twin, CONFIGS[algorithm], seeds=SEEDS, steps=steps, chunk_steps=steps)
     mine = sorted(_judge(Exported(ours, seed, tmp_path), twin) for seed in SEEDS)
     assert np.mean(theirs[1:4]) > _judge(Keep(), twin) + 2.0  # they learned, too
     assert np.mean(mine[1:4]) >= np.mean(theirs[1:4]) - 1.5, (mine, theirs)
