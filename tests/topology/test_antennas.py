@@ -25,9 +25,12 @@ def file(folder: Path, *rows: str, headings: bool = True) -> Path:
     return path
 
 
+@pytest.mark.parametrize("before", ["", "\ufeff", "\n\n"])
 @pytest.mark.parametrize("headings", [True, False])
-def test_with_a_line_of_headings_or_without(tmp_path: Path, headings: bool) -> None:
-    found = read(file(tmp_path, *ROWS, headings=headings))
+def test_with_a_line_of_headings_or_without(tmp_path: Path, headings: bool, before: str) -> None:
+    path = file(tmp_path, *ROWS, "", headings=headings)
+    path.write_text(before + path.read_text(), encoding="utf-8")
+    found = read(path)
     assert found.radio == ("GSM", "LTE", "LTE")
     assert found.net.tolist() == [1, 7, 3]
     assert found.lon.tolist() == [-3.73811, -3.762818, -3.70]
@@ -48,10 +51,16 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     [
         ("LTE,214,7", r"line 3: got '3 columns', allowed: the 14 columns"),
         (ROWS[1].replace("-3.762818", "east"), r"line 3, lon: got 'east', allowed: a number of degrees"),
-        (ROWS[1].replace("-3.762818", "nan"), r"line 3, lon: got 'nan', allowed: -180 .. 180"),
+        (ROWS[1].replace("-3.762818", "nan"), r"line 3, lon: got 'nan', allowed: a number of degrees"),
+        (ROWS[1].replace("-3.762818", "-180.5"), r"line 3, lon: got '-180.5', allowed: -180 .. 180"),
         (ROWS[1].replace("40.257889", "90.1"), r"line 3, lat: got '90.1', allowed: -90 .. 90"),
         (ROWS[1].replace("LTE", "6G"), r"line 3, radio: got '6G', allowed: one of CDMA"),
         (ROWS[1].replace(",7,", ",x,"), r"line 3, net: got 'x', allowed: a whole number"),
+        (ROWS[1].replace(",7,", ",-7,"), r"line 3, net: got '-7', allowed: a whole number"),
+        (ROWS[1].replace(",7,", ",9223372036854775808,"), r"line 3, net: "),
+        (ROWS[1].replace("40.257889", "4_0"), r"line 3, lat: got '4_0', allowed: a number of degrees"),
+        (ROWS[1][:-1] + '"0', "line 3: got 'a quote that does not end there'|file: "),
+        (ROWS[1][:-1] + f'"0\n{ROWS[2]}\n{ROWS[2]}"', "line 3: got 'a quote that does not end there'"),
     ],
 )
 def test_a_malformed_row_is_refused_by_its_line(tmp_path: Path, row: str, said: str) -> None:
@@ -94,6 +103,8 @@ def test_rings_on_the_command_line(tmp_path: Path) -> None:
         (["--limit", "m9=6/10"], "a level of m1, access_ring"),
         (["--limit", "m1=0/10"], "--limit m1=0/10: members: got 0"),
         (["--region", "1,2,3"], "--region: got '1,2,3', allowed: WEST,SOUTH,EAST,NORTH"),
+        (["--region", "170,0,-170,1"], "--region 170,0,-170,1: region.lon: got (170.0, -170.0), allowed: from less"),
+        (["--figure", "rings.xyz"], "--figure: got 'rings.xyz', allowed: a name that ends in .png"),
         (["--figure", "no/such/folder.png"], "--figure: got 'no/such/folder.png', allowed: a file in a folder"),
         (["--radio", "5G"], "radio: got '5G', allowed: one of CDMA, GSM"),
         (["--antennas", "none.csv"], "none.csv: file: got 'none.csv', allowed: a readable CSV file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.spatial.distance import pdist
 
 from edgewright.core.errors import InputError
 from edgewright.topology import antennas
 from edgewright.topology import rings as module
 from edgewright.topology.places import EARTH_M, to_metres
-from edgewright.topology.rings import LEVELS, Limit, Limits, check, grouped, rings
+from edgewright.topology.rings import LEVELS, Level, Limit, Limits, check, grouped, rings
 
 DATA = Path(__file__).parents[3] / "shared/data/antennas"
 limit = st.builds(Limit, st.integers(1, 9), st.floats(0, 60_000))
@@ -70,7 +72,7 @@ def test_the_check_sees_what_is_wrong() -> None:
 
 @pytest.mark.parametrize("cells", [np.empty((0, 2)), np.zeros((3, 3)), np.zeros(4), np.array([[0.0, np.nan]])])
 def test_cells_that_are_none_are_refused(cells: np.ndarray) -> None:
-    with pytest.raises(InputError, match="one or more places of two finite numbers"):
+    with pytest.raises(InputError, match="one or more places of two numbers within"):
         rings(cells)
 
 
@@ -102,12 +104,45 @@ def test_limits_hold_over_real_regions(name: str) -> None:
     assert check(rings(to_metres(found.lon, found.lat))) == []
 
 
-@given(st.floats(-179, 179), st.floats(-60, 60), st.floats(0, 2 * np.pi), st.floats(1, 50_000))
-def test_metres_are_those_of_the_sphere(lon: float, lat: float, towards: float, far_m: float) -> None:
-    step = np.degrees(far_m / EARTH_M)
-    there = lon + step * np.sin(towards) / np.cos(np.radians(lat)), lat + step * np.cos(towards)
-    xy = to_metres(np.array([lon, (there[0] + 180) % 360 - 180]), np.array([lat, there[1]]))
-    a, b, dlon = np.radians(lat), np.radians(there[1]), np.radians(there[0] - lon)
-    haversine = np.sin((b - a) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin(dlon / 2) ** 2
-    sphere_m = 2 * EARTH_M * np.arcsin(np.sqrt(haversine))
-    assert np.hypot(*(xy[1] - xy[0])) == pytest.approx(sphere_m, rel=1e-3, abs=1e-3)
+@given(st.floats(-180, 180), st.floats(-90, 90), arrays(float, (6, 2), elements=st.floats(-1, 1)))
+def test_metres_are_those_of_the_sphere(lon: float, lat: float, offsets: np.ndarray) -> None:
+    """Between any two of six places within some 35 km, anywhere on Earth."""
+    a, b = np.radians(lon), np.radians(lat)
+    up = np.array([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b)])
+    sides = np.linalg.svd(up[None])[2][1:]
+    places = up + 25_000.0 / EARTH_M * offsets @ sides
+    places /= np.linalg.norm(places, axis=1, keepdims=True)
+    xy = to_metres(np.degrees(np.arctan2(places[:, 1], places[:, 0])), np.degrees(np.arcsin(places[:, 2])))
+    wanted = 2 * EARTH_M * np.arcsin(np.clip(pdist(places) / 2, 0, 1))
+    np.testing.assert_allclose(pdist(xy), wanted, rtol=1e-4, atol=0.2)  # arcsin loses digits at the poles
+
+
+def test_a_region_too_wide_for_a_plane_is_refused() -> None:
+    with pytest.raises(InputError, match="region: got '556 km around its middle', allowed: up to 500 km"):
+        to_metres(np.array([0.0, 10.0]), np.array([0.0, 0.0]))
+
+
+def test_equal_places_stay_together_and_ties_are_everywhere_the_same() -> None:
+    same = np.full((11, 2), 0.1)
+    made = rings(same, Limits(access_ring=Limit(6, 0.0)))
+    assert made.counts()["access_rings"] == 1
+    many = np.zeros((20_000, 2))
+    assert grouped(many, Limit(6, 10.0)).max() + 1 == 3_334
+    square = np.stack(np.meshgrid(np.arange(4.0), np.arange(3.0)), -1).reshape(-1, 2)
+    assert grouped(square, Limit(4, 10.0)).tolist() == [0, 0, 1, 2, 0, 1, 1, 2, 0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("level", "field"),
+    [
+        (lambda m1: Level(m1.group[:-1], m1.xy), "m1.group"),
+        (lambda m1: Level(m1.group - 1, m1.xy), "m1.group"),
+        (lambda m1: Level(m1.group, m1.xy[:1]), "m1.group"),
+        (lambda m1: Level(m1.group, m1.xy + 1.0), "m1[0].xy"),
+        (lambda m1: Level(m1.group * 0, m1.xy), "m1[0].distance_m"),
+    ],
+)
+def test_groups_that_are_none_are_found(level: Callable[[Level], Level], field: str) -> None:
+    made = rings(np.array([[0.0, 0.0], [5.0, 0.0], [1e6, 0.0]]))
+    wrong = replace(made, levels=made.levels | {"m1": level(made.levels["m1"])})
+    assert check(wrong)[0].field == field

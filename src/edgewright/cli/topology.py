@@ -45,17 +45,21 @@ def rings(
     limits = _limits(limit or [])
     if figure:
         check_file(figure, "--figure")
+        if figure.suffix != ".png":
+            raise InputError("--figure", str(figure), "a name that ends in .png")
     found = files.read(antennas, radios=radio or (), nets=net or (), region=_region(region) if region else None)
     made = group(to_metres(found.lon, found.lat), limits)
     if figure:
         from edgewright.topology.figures import of_rings
 
         of_rings(made, figure)
+    out = ", ".join(f"{many:,} by {reason}" for reason, many in found.left_out.items() if many)
     if as_json:
         typer.echo(json.dumps(made.counts()))
+        if out:
+            typer.echo(f"left out: {out}", err=True)
         return
-    out = ", ".join(f"{many:,} by {reason}" for reason, many in found.left_out.items() if many)
-    typer.echo(f"{len(found):,} cells" + (f"; left out: {out}" if out else ""))
+    typer.echo(f"{len(found):,} cell{'s' * (len(found) > 1)}" + (f"; left out: {out}" if out else ""))
     members = len(found)
     for name in LEVELS:
         level = made.levels[name]
@@ -97,4 +101,7 @@ def _region(text: str) -> Region:
         west, south, east, north = map(float, text.split(","))
     except ValueError:
         raise InputError("--region", text, "WEST,SOUTH,EAST,NORTH in degrees") from None
-    return Region(west, south, east, north)
+    try:
+        return Region(west, south, east, north)
+    except InputError as error:
+        raise error.at(f"--region {text}") from None

@@ -7,6 +7,7 @@ averageSignal; with a line of headings or without. Source: OpenCelliD, "Database
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ COLUMNS = (
     "averageSignal",
 )
 Radio = Literal["CDMA", "GSM", "UMTS", "LTE", "NR"]
+_DEGREES = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]*)?([eE]-[0-9]{1,2})?")
 RADIOS: tuple[Radio, ...] = get_args(Radio)
 
 
@@ -77,7 +79,7 @@ def read(
     """Those of these radios and operators within the region; all where none is named.
 
     Raises InputError that names the line for a row of another length, no number, or a place that is none on Earth, and
-    where nothing is left.
+    where nothing is left. Columns that are not used are not judged.
     """
     for radio in radios:
         if radio not in RADIOS:
@@ -98,21 +100,28 @@ def read(
     if not kept:
         raise InputError("antennas", left_out, "at least one that is not left out", source=str(path))
     radio_of, net_of, lon_of, lat_of = zip(*kept, strict=True)
-    return Antennas(radio_of, np.array(net_of), np.array(lon_of), np.array(lat_of), left_out)
+    return Antennas(radio_of, np.array(net_of, np.int64), np.array(lon_of), np.array(lat_of), left_out)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, int, float, float]]:
     """Line, radio, operator, longitude and latitude of each."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            last, first = 0, True
             for row in reader:
-                if tuple(row) == COLUMNS and reader.line_num == 1:
+                line, last = last + 1, reader.line_num
+                if last > line:
+                    raise InputError(f"line {line}", "a quote that does not end there", "a row", source=str(path))
+                if not row:
+                    continue
+                headings, first = first and tuple(row) == COLUMNS, False
+                if headings:
                     continue
                 if len(row) != len(COLUMNS):
                     allowed = f"the {len(COLUMNS)} columns of OpenCelliD"
-                    raise InputError(f"line {reader.line_num}", f"{len(row)} columns", allowed, source=str(path))
-                yield reader.line_num, row[0], *_numbers(row, reader.line_num, path)
+                    raise InputError(f"line {line}", f"{len(row)} columns", allowed, source=str(path))
+                yield line, row[0], *_numbers(row, line, path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError("file", str(path), f"a readable CSV file ({error})", source=str(path)) from error
 
@@ -122,17 +131,15 @@ def _numbers(row: list[str], line: int, path: Path) -> tuple[int, float, float]:
         given = row[COLUMNS.index(column)]
         return InputError(f"line {line}, {column}", given, allowed, source=str(path))
 
-    try:
-        net = int(row[2])
-    except ValueError:
-        raise refuse("net", "a whole number") from None
+    if not re.fullmatch("[0-9]{1,5}", row[2]):
+        raise refuse("net", "a whole number of up to five digits")
     places = []
     for column, most in (("lon", 180.0), ("lat", 90.0)):
-        try:
-            place = float(row[COLUMNS.index(column)])
-        except ValueError:
-            raise refuse(column, "a number of degrees") from None
-        if not -most <= place <= most:  # nor where it is no number
+        text = row[COLUMNS.index(column)]
+        if not _DEGREES.fullmatch(text):
+            raise refuse(column, "a number of degrees")
+        place = float(text)
+        if not -most <= place <= most:
             raise refuse(column, f"-{most:g} .. {most:g} degrees")
         places.append(place)
-    return net, places[0], places[1]
+    return int(row[2]), places[0], places[1]

@@ -26,7 +26,9 @@ def of_rings(rings: Rings, path: Path) -> Path:
     panel = figure.subplots()
     many = len(rings.cells)
     size = float(np.clip(60 / np.sqrt(many), 0.3, 4))
-    panel.plot(*rings.cells.T / 1e3, ".", color=_CELL, ms=size, label=f"{many:,} cells", rasterized=True)
+    panel.plot(
+        *rings.cells.T / 1e3, ".", color=_CELL, ms=size, label=f"{many:,} cell{'s' * (many > 1)}", rasterized=True
+    )
     for below, ring, above, colour, width, name in (
         (m1.xy, access.group, m2.xy[m2.group], _ACCESS, 0.3 * size, "access"),
         (m2.xy, aggregation.group, m3.xy[m3.group], _AGGREGATION, 0.8, "aggregation"),
@@ -41,7 +43,8 @@ def of_rings(rings: Rings, path: Path) -> Path:
     ):
         label = f"{len(level):,} {name} switch{'es' * (len(level) > 1)}"
         panel.plot(*level.xy.T / 1e3, mark, color=colour, ms=points, label=label)
-    panel.set(xlabel="east, km", ylabel="north, km", aspect="equal")
+    panel.set(xlabel="east, km", ylabel="north, km")
+    panel.set_aspect("equal", adjustable="datalim")
     panel.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, markerscale=1.5)
     return save(figure, path)

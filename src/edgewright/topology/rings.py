@@ -19,6 +19,7 @@ from edgewright.core.errors import InputError
 AT_ONCE = 4_000
 """Points that complete linkage takes together; its time and memory grow with their square."""
 SLACK_M = 1e-6
+FARTHEST_M = 1e8
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Rings:
 def rings(cells: FloatArray, limits: Limits | None = None) -> Rings:
     """The hierarchy above these cells, float64[N, 2] in metres. Raises InputError where there is none, or no number."""
     limits = limits or Limits()
-    if cells.ndim != 2 or cells.shape[1] != 2 or not len(cells) or not np.isfinite(cells).all():
-        raise InputError("cells", cells.shape, "one or more places of two finite numbers")
+    if cells.ndim != 2 or cells.shape[1] != 2 or not len(cells) or not (np.abs(cells) <= FARTHEST_M).all():
+        raise InputError("cells", cells.shape, f"one or more places of two numbers within {FARTHEST_M:g} m")
     levels, below = {}, cells
     for name in LEVELS:
         group = grouped(below, getattr(limits, name))
@@ -88,7 +89,7 @@ def grouped(xy: FloatArray, limit: Limit) -> IntArray:
     """int64[N], the group of each point; numbered from 0 in the order in which they are met."""
     parts = [
         part
-        for block in _split(xy, np.arange(len(xy)), -(-len(xy) // AT_ONCE))
+        for block in _split(xy, np.arange(len(xy)), 1 if _extent(xy) <= limit.distance_m else -(-len(xy) // AT_ONCE))
         for cluster in _near(xy, block, limit.distance_m)
         for part in _split(xy, cluster, -(-len(cluster) // limit.members))
     ]
@@ -103,10 +104,16 @@ def grouped(xy: FloatArray, limit: Limit) -> IntArray:
 
 def _near(xy: FloatArray, chosen: IntArray, distance_m: float) -> list[IntArray]:
     """Clusters of complete linkage in which no two are farther apart."""
-    if len(chosen) == 1 or np.hypot(*np.ptp(xy[chosen], axis=0)) <= distance_m:
+    distance_m += SLACK_M / 2  # the middles of equal places are equal to rounding
+    if _extent(xy[chosen]) <= distance_m:
         return [chosen]
     cluster = fcluster(linkage(pdist(xy[chosen]), "complete"), distance_m, "distance")
     return [chosen[cluster == number] for number in np.unique(cluster)]
+
+
+def _extent(xy: FloatArray) -> float:
+    """No two are farther apart."""
+    return float(np.hypot(*np.ptp(xy, axis=0)))
 
 
 def _split(xy: FloatArray, chosen: IntArray, parts: int) -> list[IntArray]:
@@ -120,7 +127,9 @@ def _split(xy: FloatArray, chosen: IntArray, parts: int) -> list[IntArray]:
         left = parts // 2
         cut = len(points) * left // parts
         sides = np.ptp(xy[points], axis=0)
-        order = np.argpartition(xy[points, int(sides[1] > sides[0])], cut)
+        across = int(sides[1] > sides[0])
+        # Sorted whole, ties by the other side and the number: a partition leaves them to the processor.
+        order = np.lexsort((points, xy[points, 1 - across], xy[points, across]))
         waiting += [(points[order[cut:]], parts - left), (points[order[:cut]], left)]
     return done
 
@@ -132,17 +141,26 @@ def _middles(xy: FloatArray, group: IntArray) -> FloatArray:
 
 
 def check(rings: Rings) -> list[Violation]:
-    """Every limit, judged from the groups alone."""
-    found, below = [], rings.cells
-    for name, level in rings.levels.items():
-        limit: Limit = getattr(rings.limits, name)
-        many = np.bincount(level.group, minlength=len(level))
-        together = np.split(below[np.argsort(level.group, kind="stable")], np.cumsum(many)[:-1])
-        for number, members in enumerate(together):
-            if not 1 <= len(members) <= limit.members:
-                found.append(Violation(f"{name}[{number}].members", len(members), f"1 .. {limit.members}"))
-            widest = pdist(members).max(initial=0.0)
+    """Every limit, and that all are in a group that stands in their middle, judged from the groups alone."""
+    found: list[Violation] = []
+    below = rings.cells
+    for name in LEVELS:
+        level, limit = rings.levels[name], getattr(rings.limits, name)
+        group, many = level.group, len(level)
+        if len(group) != len(below) or not ((group >= 0) & (group < many)).all():
+            outside = int(((group < 0) | (group >= many)).sum()) + abs(len(group) - len(below))
+            return [*found, Violation(f"{name}.group", outside, "each of the level below in one group")]
+        members = np.bincount(group, minlength=many)
+        together = np.split(below[np.argsort(group, kind="stable")], np.cumsum(members)[:-1])
+        for number, places in enumerate(together):
+            if not 1 <= len(places) <= limit.members:
+                found.append(Violation(f"{name}[{number}].members", len(places), f"1 .. {limit.members}"))
+                continue
+            widest = pdist(places).max(initial=0.0)
             if widest > limit.distance_m + SLACK_M:
                 found.append(Violation(f"{name}[{number}].distance_m", widest, f"<= {limit.distance_m:g}"))
+            off = float(np.hypot(*(places.mean(axis=0) - level.xy[number])))
+            if off > SLACK_M:
+                found.append(Violation(f"{name}[{number}].xy", off, "0 m from the middle of its members"))
         below = level.xy
     return found
