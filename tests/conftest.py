@@ -7,8 +7,13 @@ import os
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from edgewright.drivers.capabilities import PROBES, probe_one
+
+# A slow host is no fault of what is tested.
+settings.register_profile("edgewright", deadline=None)
+settings.load_profile("edgewright")
 
 
 @pytest.fixture(scope="session")

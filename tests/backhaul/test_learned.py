@@ -42,7 +42,7 @@ def compiled() -> Any:
     return jax.jit(traced_rates)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problems(), st.integers(0, 99))
 def test_traced_rates_equal_the_compiled_ones(problem: Problem, seed: int) -> None:
     assert all(a <= b for a, b in zip(size_of([problem.network]), SIZE, strict=True))

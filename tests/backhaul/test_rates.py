@@ -35,13 +35,13 @@ def problems(draw: st.DrawFn) -> Problem:
     return Problem(network, np.array(demand), Objective(), broken)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problems(), st.integers(0, 99))
 def test_every_flow_has_what_it_asks_or_a_full_link_on_which_nobody_has_more(problem: Problem, seed: int) -> None:
     assert check(problem, random(problem, seed=seed)) == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(problems(), st.integers(0, 99), st.randoms(use_true_random=False))
 def test_the_order_of_flows_does_not_matter(problem: Problem, seed: int, rng: object) -> None:
     choice = random(problem, seed=seed).choice
@@ -55,7 +55,7 @@ def test_the_order_of_flows_does_not_matter(problem: Problem, seed: int, rng: ob
     np.testing.assert_allclose(max_min_rates(turned, choice[order]), rates[order], rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problems(), st.lists(st.integers(0, 999), min_size=1, max_size=30), st.integers(1, 4))
 def test_what_a_change_reaches_is_all_that_changes(problem: Problem, draws: list[int], at_once: int) -> None:
     """Flows that change paths one after the other, some at once: each time as if filled anew."""

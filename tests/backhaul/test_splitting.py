@@ -36,7 +36,7 @@ def load_of(problem: Problem, mbps: np.ndarray) -> np.ndarray:
     return load
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sets(st.integers(0, 12), max_size=4))
 def test_keeps_capacities_and_demands_and_carries_the_bound(seed: int, broken: set[int]) -> None:
     problem = problem_of(seed, broken=frozenset(broken))

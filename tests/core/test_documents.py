@@ -108,7 +108,7 @@ def test_aliases_do_not_multiply() -> None:
     assert len(parse(Thing, few, source="x", yaml_syntax=True).inner) == 2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="ab:{}[]&*!<?|>-#'\"\n \t.0x1_\\%@,~", max_size=40), st.booleans())
 def test_any_text_is_read_or_refused(text: str, yaml_syntax: bool) -> None:
     with contextlib.suppress(InputError):

@@ -14,7 +14,7 @@ from edgewright.migration.joint import JointProblem, assign, load_worth
 from edgewright.migration.model import Objective
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 3), st.booleans())
 def test_nothing_is_better(seed: int, services: int, nodes: int, concave: bool) -> None:
     rng = np.random.default_rng(seed)

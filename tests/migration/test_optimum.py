@@ -20,7 +20,7 @@ def problem(seed: int, steps: int, nodes: int, objective: Objective | None = Non
     return Problem(drive, objective or Objective.improved(), start=int(rng.integers(nodes)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 3), st.booleans())
 def test_no_plan_is_better(seed: int, steps: int, nodes: int, paper: bool) -> None:
     given_one = problem(seed, steps, nodes, Objective.paper() if paper else None)

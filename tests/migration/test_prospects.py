@@ -56,7 +56,7 @@ def test_ties_go_to_staying() -> None:
     assert choose(np, np.array([0.0, 2.0, -0.5, 1.5])).tolist() == [1, 1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 4))
 def test_values_are_what_a_walk_earns(seed: int, steps: int, count: int) -> None:
     rng = np.random.default_rng(seed)

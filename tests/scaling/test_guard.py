@@ -36,7 +36,7 @@ def seen_of(limit: list[float], late: list[float], arrived: list[float], slice_c
     )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     wish=st.lists(WISH, min_size=3, max_size=3),
     limit=st.lists(st.floats(0.05, 0.5), min_size=3, max_size=3),

@@ -51,7 +51,7 @@ def test_a_full_queue_refuses() -> None:
     assert waiting == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rate=st.floats(1, 150),
     quota=st.floats(0.05, 1.0),
@@ -79,7 +79,7 @@ def compiled_serve() -> Callable[..., object]:
     return jax.jit(serve)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rate=st.floats(1, 200), limit=st.floats(0.1, 1.0), cv=st.floats(0.0, 1.0), seed=st.integers(0, 10_000))
 def test_jax_equals_reference_under_a_constant_limit(rate: float, limit: float, cv: float, seed: int) -> None:
     """Same requests, three seconds on end, each credited where it arrived: equal to 1e-4.

@@ -35,7 +35,7 @@ def test_intervals_agree_with_scipy():
     assert ours.high == pytest.approx(theirs.high, abs=0.05 * width)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(samples, st.floats(-1e3, 1e3))
 def test_an_interval_holds_its_estimate_and_moves_with_the_data(values, shift):
     found, moved = interval(values), interval(values + shift)
@@ -46,7 +46,7 @@ def test_an_interval_holds_its_estimate_and_moves_with_the_data(values, shift):
     assert interval(values) == found  # seeded
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(positive, st.floats(0.01, 100))
 def test_a_fixed_ratio_is_found_without_doubt(values, factor):
     assert paired_ratio(factor * values, values) == pytest.approx((factor,) * 3)
