@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgewright.cli.options import Jobs, Json, Seed, check_file, writable
+from edgewright.cli.options import Jobs, Json, Seed, check_file, check_picture, writable
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -163,9 +163,7 @@ def simulate(
     if planner != "all" and planner not in PLANNERS:
         raise InputError("--planner", planner, f"all, or one of {list(PLANNERS)}")
     if figure is not None:
-        if figure.suffix != ".png":
-            raise InputError("--figure", str(figure), "a .png file")
-        check_file(figure, "--figure")
+        check_picture(figure)
     network, aim = read_network(file), _objective(objective, gamma, alpha)
     course = Course(seconds, interval, failure, repair, delay)
     names = list(PLANNERS) if planner == "all" else [planner]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgewright.cli.options import Jobs, Json, Seed, check_file, writable
+from edgewright.cli.options import Jobs, Json, Seed, check_file, check_picture, writable
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def simulate(
     from edgewright.migration.policies import make_policy
 
     if figure is not None:
-        if figure.suffix != ".png":
-            raise InputError("--figure", str(figure), "a .png file")
-        check_file(figure, "--figure")
+        check_picture(figure)
     chosen = scenario or SHIPPED / "highway.yaml"
     read = read_scenario(chosen)
     names = [*fitting(read)[0], OPTIMUM] if policies == "all" else policies.split(",")
@@ -263,11 +261,10 @@ def train(
         writable(out, "--out")
     if checkpoint is not None and "prospects" in algorithms:
         raise InputError("--checkpoint", str(checkpoint), "none for prospects")
-    for path, option in ((None if several else out, "--out"), (figure, "--figure")):
-        if path is not None:
-            check_file(path, option)
-    if figure is not None and figure.suffix != ".png":
-        raise InputError("--figure", str(figure), "a .png file")
+    if not several:
+        check_file(out, "--out")
+    if figure is not None:
+        check_picture(figure)
     chosen = scenario or SHIPPED / "highway.yaml"
     read, among, curves = read_scenario(chosen), range(seed, seed + seeds), {}
     for name in algorithms:

@@ -22,6 +22,13 @@ def check_file(path: Path, option: str) -> None:
         raise InputError(option, str(path), "a file in a folder that exists and can be written")
 
 
+def check_picture(path: Path, option: str = "--figure") -> None:
+    """Before the work: a picture of this name can be drawn. Raises InputError."""
+    if path.suffix != ".png":
+        raise InputError(option, str(path), "a name that ends in .png")
+    check_file(path, option)
+
+
 def writable(folder: Path, option: str) -> None:
     """Before hours of work: make the folder and try it. Raises InputError."""
     try:

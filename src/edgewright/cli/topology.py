@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgewright.cli.options import Json, check_file
+from edgewright.cli.options import Json, check_picture
 from edgewright.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def rings(
 
     limits = _limits(limit or [])
     if figure:
-        check_file(figure, "--figure")
-        if figure.suffix != ".png":
-            raise InputError("--figure", str(figure), "a name that ends in .png")
+        check_picture(figure)
     found = files.read(antennas, radios=radio or (), nets=net or (), region=_region(region) if region else None)
     made = group(to_metres(found.lon, found.lat), limits)
     if figure:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgewright.core.contracts import FloatArray, IntArray
+from edgewright.core.contracts import FloatArray
 from edgewright.studies.figures import COLOURS, save
-from edgewright.topology.rings import Rings
+from edgewright.topology.rings import Level, Rings
 
 _CELL, _ACCESS, _AGGREGATION = "#9aa0a6", COLOURS[0], COLOURS[1]
 
@@ -30,8 +30,8 @@ def of_rings(rings: Rings, path: Path) -> Path:
         *rings.cells.T / 1e3, ".", color=_CELL, ms=size, label=f"{many:,} cell{'s' * (many > 1)}", rasterized=True
     )
     for below, ring, above, colour, width, name in (
-        (m1.xy, access.group, m2.xy[m2.group], _ACCESS, 0.3 * size, "access"),
-        (m2.xy, aggregation.group, m3.xy[m3.group], _AGGREGATION, 0.8, "aggregation"),
+        (m1, access, m2, _ACCESS, 0.3 * size, "access"),
+        (m2, aggregation, m3, _AGGREGATION, 0.8, "aggregation"),
     ):
         tours = [tour / 1e3 for tour in _tours(below, ring, above)]
         label = f"{len(tours):,} {name} ring{'s' * (len(tours) > 1)}"
@@ -50,12 +50,11 @@ def of_rings(rings: Rings, path: Path) -> Path:
     return save(figure, path)
 
 
-def _tours(members: FloatArray, ring: IntArray, closing: FloatArray) -> list[FloatArray]:
-    """Each ring around the middle of its members and the switch that closes it, [members + 2, 2]."""
-    order = np.argsort(ring, kind="stable")
+def _tours(below: Level, rings: Level, above: Level) -> list[FloatArray]:
+    """Each ring around the middle of its members and the switch above, which closes it, [members + 2, 2]."""
     tours = []
-    for number, chosen in enumerate(np.split(order, np.cumsum(np.bincount(ring))[:-1])):
-        points = np.vstack([closing[number], members[chosen]])
+    for switch, members in zip(above.group, rings.members(), strict=True):
+        points = np.vstack([above.xy[switch], below.xy[members]])
         away = points - points.mean(axis=0)
         around = points[np.argsort(np.arctan2(away[:, 1], away[:, 0]), kind="stable")]
         tours.append(np.vstack([around, around[:1]]))

@@ -58,6 +58,11 @@ class Level:
     def __len__(self) -> int:
         return len(self.xy)
 
+    def members(self) -> list[IntArray]:
+        """Of each group, in their order."""
+        order = np.argsort(self.group, kind="stable")
+        return np.split(order, np.cumsum(np.bincount(self.group, minlength=len(self)))[:-1])
+
 
 @dataclass(frozen=True)
 class Rings:
@@ -94,12 +99,9 @@ def grouped(xy: FloatArray, limit: Limit) -> IntArray:
         for part in _split(xy, cluster, -(-len(cluster) // limit.members))
     ]
     group = np.empty(len(xy), np.int64)
-    for number, part in enumerate(parts):
+    for number, part in enumerate(sorted(parts, key=np.min)):
         group[part] = number
-    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
-    order = np.empty(len(first), np.int64)
-    order[np.argsort(first)] = np.arange(len(first))
-    return order[inverse]
+    return group
 
 
 def _near(xy: FloatArray, chosen: IntArray, distance_m: float) -> list[IntArray]:
@@ -150,9 +152,7 @@ def check(rings: Rings) -> list[Violation]:
         if len(group) != len(below) or not ((group >= 0) & (group < many)).all():
             outside = int(((group < 0) | (group >= many)).sum()) + abs(len(group) - len(below))
             return [*found, Violation(f"{name}.group", outside, "each of the level below in one group")]
-        members = np.bincount(group, minlength=many)
-        together = np.split(below[np.argsort(group, kind="stable")], np.cumsum(members)[:-1])
-        for number, places in enumerate(together):
+        for number, places in enumerate(below[members] for members in level.members()):
             if not 1 <= len(places) <= limit.members:
                 found.append(Violation(f"{name}[{number}].members", len(places), f"1 .. {limit.members}"))
                 continue
