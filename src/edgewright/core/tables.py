@@ -5,9 +5,21 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from edgewright.core.errors import InputError
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[TextIO]:
+    """A CSV file to read, with a byte order mark or without. Raises InputError naming the file, amid reading too."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            yield file
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError("file", str(path), f"a readable CSV file in UTF-8 ({error})", source=str(path)) from error
 
 
 def read_rows(path: str | Path, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -16,18 +28,15 @@ def read_rows(path: str | Path, columns: Collection[str]) -> Iterator[tuple[str,
     Raises InputError naming the file, for one that cannot be read, that lacks a column, or has no row.
     """
     empty = True
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file, restval="")
-            header = table.fieldnames or []
-            for column in columns:
-                if column not in header:
-                    raise InputError(column, list(header), "a column of this name", source=str(path))
-            for row in table:
-                empty = False
-                yield f"row {table.line_num}", row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("file", str(error), "a readable CSV file in UTF-8", source=str(path)) from error
+    with opened(path) as file:
+        table = csv.DictReader(file, restval="")
+        header = table.fieldnames or []
+        for column in columns:
+            if column not in header:
+                raise InputError(column, list(header), "a column of this name", source=str(path))
+        for row in table:
+            empty = False
+            yield f"row {table.line_num}", row
     if empty:
         raise InputError("file", "no rows", "at least one row", source=str(path))
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from edgewright.core.contracts import FloatArray, IntArray
 from edgewright.core.errors import InputError
+from edgewright.core.tables import opened
 
 COLUMNS = (
     "radio",
@@ -105,25 +106,22 @@ def read(
 
 def _rows(path: Path) -> Iterator[tuple[int, str, int, float, float]]:
     """Line, radio, operator, longitude and latitude of each."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            last, first = 0, True
-            for row in reader:
-                line, last = last + 1, reader.line_num
-                if last > line:
-                    raise InputError(f"line {line}", "a quote that does not end there", "a row", source=str(path))
-                if not row:
-                    continue
-                headings, first = first and tuple(row) == COLUMNS, False
-                if headings:
-                    continue
-                if len(row) != len(COLUMNS):
-                    allowed = f"the {len(COLUMNS)} columns of OpenCelliD"
-                    raise InputError(f"line {line}", f"{len(row)} columns", allowed, source=str(path))
-                yield line, row[0], *_numbers(row, line, path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("file", str(path), f"a readable CSV file ({error})", source=str(path)) from error
+    with opened(path) as file:
+        reader = csv.reader(file, strict=True)
+        last, first = 0, True
+        for row in reader:
+            line, last = last + 1, reader.line_num
+            if last > line:
+                raise InputError(f"line {line}", "a quote that does not end there", "a row", source=str(path))
+            if not row:
+                continue
+            headings, first = first and tuple(row) == COLUMNS, False
+            if headings:
+                continue
+            if len(row) != len(COLUMNS):
+                allowed = f"the {len(COLUMNS)} columns of OpenCelliD"
+                raise InputError(f"line {line}", f"{len(row)} columns", allowed, source=str(path))
+            yield line, row[0], *_numbers(row, line, path)
 
 
 def _numbers(row: list[str], line: int, path: Path) -> tuple[int, float, float]:
