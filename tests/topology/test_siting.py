@@ -118,6 +118,21 @@ def test_every_bound_on_the_way_holds(problem: Problem) -> None:
             break
 
 
+def test_prices_stay_in_bounds_where_capacity_is_short_by_as_much_as_it_is() -> None:
+    """A subgradient of nothing but rounding sent them to 1e15."""
+    cells = np.array([[0.0, 0.0]] * 9 + [[9e3, 0.0]] * 3)
+    given = Problem(
+        cells,
+        np.array([[0.0, 0.0], [9e3, 0.0]]),
+        np.array([1, 1]),
+        np.full(2, 100.0),
+        np.array([6, 8]),
+        np.array([0.0, 1.0]),
+        np.array([True, False]),
+    )
+    assert all(bound <= 1 + 1e-9 for bound, _ in bounds(given, lambda: 1.0, 3))
+
+
 @pytest.mark.parametrize("name", solvers)
 def test_the_same_again_and_the_input_untouched(name: str) -> None:
     rng = np.random.default_rng(7)

@@ -135,6 +135,12 @@ def test_evaluate(tmp_path: Path, city: Path) -> None:
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_grid_of_the_reference(city: Path) -> None:
+    found = json.loads(run("sites", "--infrastructure", city, "--solver", "greedy", "--grid-m", 500, "--json"))
+    assert found["uncovered"] == 0
+    assert all(site["switch"].startswith("grid-m") for site in found["sites"])
+
+
 def test_what_cannot_be_served_is_exit_code_3(city: Path) -> None:
     said = run("sites", "--infrastructure", city, "--rtt-ms", 0.70, "--numerology", "fdd-120khz-7s", "--json", code=3)
     assert said == ""
@@ -167,6 +173,11 @@ def test_what_cannot_be_served_is_exit_code_3(city: Path) -> None:
         ),
         (("sites", "--infrastructure", "CITY", "--served", "m1=0"), "capacity: got 0"),
         (("sites", "--infrastructure", "CITY", "--existing", "m2-99"), "existing: got 'm2-99'"),
+        (("sites", "--infrastructure", "CITY", "--grid-m", 500), "--grid-m: got 500.0, allowed: with --solver greedy"),
+        (
+            ("sites", "--infrastructure", "CITY", "--grid-m", 0, "--solver", "greedy"),
+            "grid_m: got 0.0, allowed: a step",
+        ),
         (("evaluate", "--infrastructure", "CITY", "--numerology", "6g"), "numerology: got '6g'"),
     ],
 )

@@ -27,6 +27,8 @@ RINGS = (1, 2)
 SERVED = {1: 6, 2: 144}
 """Cells that a site at each ring can serve: those that stand under its switch."""
 COST = {1: 1.0, 2: 1.0}
+MOST_POINTS = 20_000
+"""Of a grid."""
 
 
 @dataclass(frozen=True)
@@ -154,19 +156,26 @@ class Terms:
         return replace(self, radio=radio)
 
 
-def problem(infrastructure: Infrastructure, terms: Terms) -> tuple[Problem, Cells, tuple[str, ...]]:
-    """Its cells, and its M1 and M2 switches as candidates; with the cells and the ids of the candidates.
+def problem(
+    infrastructure: Infrastructure, terms: Terms, grid_m: float | None = None
+) -> tuple[Problem, Cells, tuple[str, ...]]:
+    """Its cells, and its M1 and M2 switches as candidates; with the cells and the ids of the candidates. With `grid_m`
+    candidates of both rings at each point of a grid instead, as the reference has it.
 
     Raises InputError where it has none of either, for one without a place, and an existing site that is none of them.
     """
     cells = Cells.of_infrastructure(infrastructure)
-    chosen = infrastructure.of("m1", "m2")
-    if not len(chosen):
-        raise InputError("nodes", "no m1 or m2", "switches for the sites: edgewright topology rings makes them")
-    xy = cells.plane.to_metres(*placed(infrastructure, chosen))
-    m1 = set(infrastructure.of("m1").tolist())
-    ring = np.array([1 if i in m1 else 2 for i in chosen.tolist()], np.int64)
-    ids = tuple(infrastructure.ids[i] for i in chosen)
+    if grid_m is None:
+        chosen = infrastructure.of("m1", "m2")
+        if not len(chosen):
+            raise InputError("nodes", "no m1 or m2", "switches for the sites: edgewright topology rings makes them")
+        xy = cells.plane.to_metres(*placed(infrastructure, chosen))
+        ring = np.where(np.isin(chosen, infrastructure.of("m1")), 1, 2)
+        ids = tuple(infrastructure.ids[i] for i in chosen)
+    else:
+        points = _grid(cells.xy, grid_m)
+        xy, ring = np.concatenate([points, points]), np.repeat(RINGS, len(points))
+        ids = tuple(f"grid-m{m}-{i}" for m in RINGS for i in range(len(points)))
     for name in terms.existing:
         if name not in ids:
             raise InputError("existing", name, "the id of an m1 or m2 switch")
@@ -192,6 +201,16 @@ def problem(infrastructure: Infrastructure, terms: Terms) -> tuple[Problem, Cell
         cells,
         ids,
     )
+
+
+def _grid(xy: FloatArray, step_m: float) -> FloatArray:
+    """float64[G, 2], over all places. Raises InputError."""
+    sides = np.ptp(xy, axis=0)
+    if not (step_m > 0 and np.prod(sides / step_m + 1) <= MOST_POINTS):
+        raise InputError("grid_m", step_m, f"a step > 0 that gives no more than {MOST_POINTS:,} points")
+    along = [low + np.arange(0, side + step_m, step_m) for low, side in zip(xy.min(axis=0), sides, strict=True)]
+    points: FloatArray = np.stack(np.meshgrid(*along), axis=-1).reshape(-1, 2)
+    return points
 
 
 def check(problem: Problem, solution: Solution) -> list[Violation]:

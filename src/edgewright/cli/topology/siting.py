@@ -39,6 +39,9 @@ def sites(
         list[str] | None, typer.Option(help="What a site has, for --out: RING=VCPUS/MEMORY_GB/STORAGE_GB/VCPU_PRICE.")
     ] = None,
     time_limit_s: TimeLimit = None,
+    grid_m: Annotated[
+        float | None, typer.Option(help="Sites on a grid of this step, not at switches; greedy only, as published.")
+    ] = None,
     out: Out = None,
     html: Map = None,
     figure: Figure = None,
@@ -50,9 +53,12 @@ def sites(
     from edgewright.topology.evaluation import Entry, timed, worst_rtt_s
 
     check_outputs(out, html, figure)
+    if grid_m is not None and (solver != "greedy" or out or html):
+        raise InputError("--grid-m", grid_m, "with --solver greedy, and without --out and --map")
     servers = {f"m{ring}": values for ring, values in _by_ring("--server", server, 4).items()}
     found, terms = _terms(infrastructure, numerology, rtt_ms, redundancy, cost, served, existing)
-    given, cells, ids = siting.problem(found, terms)
+    given, cells, ids = siting.problem(found, terms, grid_m)
+    lon, lat = cells.plane.to_degrees(given.candidates)
     entry: Entry = timed(given, numerology, solver, time_limit_s)
     solution = entry.solution
     loads = solution.served(len(ids))
@@ -61,8 +67,8 @@ def sites(
         {
             "switch": ids[j],
             "ring": f"M{given.ring[j]}",
-            "lon": round(float(found.nodes["lon"][found.number[ids[j]]]), 6),
-            "lat": round(float(found.nodes["lat"][found.number[ids[j]]]), 6),
+            "lon": round(float(lon[j]), 6),
+            "lat": round(float(lat[j]), 6),
             "served": int(loads[j]),
             "worst_rtt_ms": round(1e3 * float(far), 4),
             "existing": bool(given.existing[j]),

@@ -23,6 +23,8 @@ LEVELS = 12
 """Of prices that are told apart at the start."""
 CLOSE = 0.03
 """A bound so near needs no look at M1 candidates."""
+FLAT = 1e-9
+"""A subgradient as small as this is rounding."""
 PATIENCE = 20
 """Steps without a better bound until they are halved."""
 
@@ -88,9 +90,10 @@ def _steps(
         slope = needed - served - short * dearest / dearest.sum()
         slope[((u <= 0) & (slope < 0)) | ((u >= ceiling) & (slope > 0))] = 0.0
         square = float(slope @ slope)
-        if square == 0:
+        if square < FLAT:
             break
-        u = np.clip(u + step * max(value() - bound, 0.01 * value()) / square * slope, 0.0, ceiling)
+        most = np.minimum(ceiling, problem.cost.sum())  # more is never worth it, and would lose digits
+        u = np.clip(u + step * max(value() - bound, 0.01 * value()) / square * slope, 0.0, most)
     return best, best_u
 
 
