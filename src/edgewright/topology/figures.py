@@ -108,7 +108,7 @@ def of_loads(entries: Sequence[Entry], path: Path) -> Path:
     names = list(dict.fromkeys(entry.numerology for entry in entries))
     solvers = list(dict.fromkeys(entry.solver for entry in entries))
     figure = Figure(figsize=(0.8 + 3.4 * len(names), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
     for panel, name in zip(panels, names, strict=True):
         for entry in entries:
             if entry.numerology == name:

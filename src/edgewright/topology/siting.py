@@ -184,7 +184,8 @@ def problem(
         raise InputError("rtt", terms.budget_s, "more than 0 s, less than 10")
 
     def by_ring(values: Mapping[int, float]) -> FloatArray:
-        return np.array([values[1], values[2]], float)[ring - 1]
+        found: FloatArray = np.array([values[1], values[2]], float)[ring - 1]
+        return found
 
     reach = {m: reach_m(m, terms.radio, terms.budget_s) for m in RINGS}
     return (
