@@ -62,7 +62,7 @@ def of_sites(entries: Sequence[Entry], path: Path) -> Path:
     """A map for each: cells by the ring of the site that serves them, and sites (as slides 8 and 9)."""
     from matplotlib.figure import Figure
 
-    columns = min(3, len(entries))
+    columns = min(3, len({entry.solver for entry in entries}))
     rows = -(-len(entries) // columns)
     wide, high = np.ptp(entries[0].problem.cells, axis=0) + 1.0
     side = float(np.clip(4.2 * high / wide, 3, 6))
@@ -85,7 +85,7 @@ def of_sites(entries: Sequence[Entry], path: Path) -> Path:
         for of, mark, colour in ((1, "o", _ACCESS), (2, "s", _AGGREGATION)):
             places = problem.candidates[solution.sites[at == of]]
             label = f"M{of} site"
-            panel.plot(*places.T / 1e3, mark, color=colour, mec="white", mew=0.5, ms=6, label=label)
+            panel.plot(*places.T / 1e3, mark, color=colour, mec="white", mew=0.5, ms=3.5 + 1.5 * of, label=label)
         m1, m2 = int((at == 1).sum()), int((at == 2).sum())
         panel.set_title(f"{entry.numerology}, {entry.solver}: {m1:,} at M1, {m2:,} at M2", fontsize=9)
         panel.set_aspect("equal", adjustable="datalim")
