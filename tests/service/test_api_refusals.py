@@ -142,6 +142,8 @@ WRITES = [
     ("POST", f"{PREFIX}/backhauls/x/links/0/break"),
     ("POST", f"{PREFIX}/backhauls/x/links/0/repair"),
     ("POST", f"{PREFIX}/migrations"),
+    ("POST", f"{PREFIX}/topologies"),
+    ("DELETE", f"{PREFIX}/topologies/x"),
     ("PATCH", f"{PREFIX}/migrations/x"),
     ("DELETE", f"{PREFIX}/migrations/x"),
     ("PUT", f"{PREFIX}/migrations/x/drive"),

@@ -37,6 +37,7 @@ from edgewright.service.settings import Settings
 from edgewright.service.store import Store, StoreError
 from edgewright.service.store.recorder import Recorder
 from edgewright.service.store.tables import ChunkRow, LoopRow
+from edgewright.service.topologies import Topologies
 
 log = structlog.get_logger("edgewright.runtime")
 DELETED = "deleted"  # the mode of a loop that is being deleted, so that a crash in between does not bring it back
@@ -61,6 +62,7 @@ class Runtime:
     recorder: Recorder = field(init=False)
     backhauls: Backhauls = field(init=False)
     migrations: Migrations = field(init=False)
+    topologies: Topologies = field(init=False)
     changing: threading.RLock = field(default_factory=threading.RLock)  # held while loops or chunks come and go
     _stop: threading.Event = field(default_factory=threading.Event)
     _keeper: threading.Thread | None = None
@@ -70,6 +72,7 @@ class Runtime:
         self.recorder = Recorder(self.store, self.settings.retention_hours * 3600)
         self.backhauls = Backhauls(self.settings, self.store, self.recorder, self.changing, self.taken)
         self.migrations = Migrations(self.settings, self.store, self.recorder, self.changing, self.taken)
+        self.topologies = Topologies(self.settings.data_dir / "topologies")
 
     def start(self) -> None:
         """Raises InputError for a bad scenario or driver, StoreError where the store cannot be read.
@@ -284,6 +287,7 @@ class Runtime:
                 self._fail(given.name, error)
         self.backhauls.restore()
         self.migrations.restore()
+        self.topologies.restore()
 
     def _read_given(self) -> Scenario:
         """As it is now; as it was where it cannot be read any more, which must not keep the loops from running."""
@@ -375,6 +379,7 @@ class Runtime:
             end_all(self.loops)
             end_all(self.backhauls.loops)
             end_all(self.migrations.loops)
+            self.topologies.close()
         if was_active:
             self._release()
 

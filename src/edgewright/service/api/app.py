@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 import edgewright
-from edgewright.service.api import backhauls, errors, health, loops, migrations, slice_manager
+from edgewright.service.api import backhauls, errors, health, loops, migrations, slice_manager, topologies
 from edgewright.service.api.gate import BodyLimit, Forward, HostGate
 from edgewright.service.runtime import Runtime
 from edgewright.service.settings import Settings
@@ -34,8 +34,8 @@ def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
     )
     app.state.runtime = runtime
     errors.register(app)
-    for router in (loops.router, backhauls.router, migrations.router, slice_manager.router, health.router):
-        app.include_router(router)
+    for part in (loops, backhauls, migrations, topologies, slice_manager, health):
+        app.include_router(part.router)
     return app
 
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from edgewright.core.errors import CapacityError, InputError
 from edgewright.drivers.host import HostError
 from edgewright.service.chunks import NoChunk
+from edgewright.service.generation import NoRoom
 from edgewright.service.loops.orders import Conflict
 from edgewright.service.store import StoreError
 
@@ -40,7 +41,8 @@ def answer(status: int, message: str, **more: Any) -> JSONResponse:
 
 
 def _bad_input(error: InputError) -> JSONResponse:
-    return answer(400, str(error), field=error.field, given=_plain(error.given), allowed=error.allowed)
+    status = 409 if isinstance(error, NoRoom) else 400
+    return answer(status, str(error), field=error.field, given=_plain(error.given), allowed=error.allowed)
 
 
 def register(app: FastAPI) -> None:

@@ -36,8 +36,10 @@ class Access:
     def _present(self) -> list[Any]:
         return [control for control in self._controls if not control.is_deleted]
 
-    async def act(self, call: Call, done: str) -> bool:
-        """Run a state-changing call with the key; say what came of it -> whether it was done."""
+    async def act(self, call: Call, done: str, refused: Callable[[ApiError], None] | None = None) -> bool:
+        """Run a state-changing call with the key; say what came of it -> whether it was done. `refused` says why not,
+        where the page has a better place for it.
+        """
         if self.key is None:
             self.ask()
             return False
@@ -47,6 +49,8 @@ class Access:
             if error.key_refused:
                 self._set_key(None)
                 self.ask(error.message)
+            elif refused is not None:
+                refused(error)
             else:
                 ui.notify(error.message, type="negative", multi_line=True, close_button="Close", timeout=10_000)
             return False

@@ -6,14 +6,16 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from edgewright.service.ui.backhaul.shapes import BackhaulColumns, BackhaulState, Plan
 from edgewright.service.ui.migration.shapes import Decision as MigrationDecision
 from edgewright.service.ui.migration.shapes import MigrationColumns, MigrationState
-from edgewright.service.ui.shapes import Columns, Decision, Event, LoopState, PolicyInfo
+from edgewright.service.ui.shapes import Columns, Decision, Event, LoopState, PolicyInfo, Refusal
+from edgewright.service.ui.topology.shapes import TopologyState
 
 PREFIX = "/api/edgewright/v1"
+FILE_TIMEOUT_S = 60.0  # of some ten megabytes
 T = TypeVar("T")
 Told = str | None  # what the API says of a change it made, where it says anything
 
@@ -21,8 +23,8 @@ Told = str | None  # what the API says of a change it made, where it says anythi
 class ApiError(Exception):
     """The API refused; `message` is its own sentence, with field, value and what is allowed where it said so."""
 
-    def __init__(self, status: int, message: str) -> None:
-        self.status, self.message = status, message
+    def __init__(self, status: int, message: str, refusal: Refusal | None = None) -> None:
+        self.status, self.message, self.refusal = status, message, refusal
         super().__init__(message)
 
     @property
@@ -143,6 +145,21 @@ class Api:
     async def migrate(self, key: str, loop: str, target: str) -> Told:
         return await self._write(key, "POST", _migration(loop, "migrate"), {"target": target})
 
+    # Topology
+
+    async def topologies(self) -> list[TopologyState]:
+        return await self._read(list[TopologyState], "/topologies")
+
+    async def generate(self, key: str, asked: dict[str, Any]) -> Told:
+        return await self._write(key, "POST", "/topologies", asked)
+
+    async def delete_topology(self, key: str, name: str) -> Told:
+        return await self._write(key, "DELETE", _topology(name))
+
+    async def topology_file(self, name: str, which: str) -> httpx.Response:
+        """Its `map` or its `infrastructure`."""
+        return await self._send("GET", _topology(name, which), timeout=FILE_TIMEOUT_S)
+
     async def _read(self, kind: type[T], path: str, **query: Any) -> T:
         answer = await self._send("GET", path, params=query)
         try:
@@ -166,22 +183,15 @@ class Api:
             raise ApiGone(str(error) or type(error).__name__) from error
         if answer.is_success:
             return answer
-        raise ApiError(answer.status_code, _sentence(answer))
+        try:
+            refusal = Refusal.model_validate_json(answer.content)
+        except ValidationError:
+            raise ApiError(answer.status_code, f"{answer.status_code} {answer.reason_phrase}") from None
+        raise ApiError(answer.status_code, _sentence(refusal), refusal)
 
 
-class _Refusal(BaseModel):
-    message: str
-    field: str | None = None
-    given: Any = None
-    allowed: Any = None
-
-
-def _sentence(answer: httpx.Response) -> str:
+def _sentence(refusal: Refusal) -> str:
     """The API's error as one sentence; its own words, nothing left out that they do not already say."""
-    try:
-        refusal = _Refusal.model_validate_json(answer.content)
-    except ValidationError:
-        return f"{answer.status_code} {answer.reason_phrase}"
     parts = [refusal.message]
     if refusal.field and refusal.field not in refusal.message:
         parts.append(f"{refusal.field}: got {refusal.given!r}")
@@ -200,3 +210,7 @@ def _backhaul(*parts: str) -> str:
 
 def _migration(*parts: str) -> str:
     return "/migrations/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _topology(*parts: str) -> str:
+    return "/topologies/" + "/".join(quote(part, safe="") for part in parts)

@@ -21,8 +21,13 @@ THEMES: dict[str, tuple[bool | None, str]] = {
     "light": (False, "light_mode"),
     "dark": (True, "dark_mode"),
 }
-PAGES = {"Scaling": ("/", "loop"), "Backhaul": ("/backhaul", "name"), "Migration": ("/migration", "name")}
-"""Address, and the parameter that names a loop."""
+PAGES = {
+    "Scaling": ("/", "loop"),
+    "Backhaul": ("/backhaul", "name"),
+    "Migration": ("/migration", "name"),
+    "Topology": ("/topology", "name"),
+}
+"""Address, and the parameter that names a loop, or what else is shown."""
 Loops = Mapping[str, list[str]]  # title of a page -> the loops that it can show
 
 
@@ -54,12 +59,7 @@ class LivePage:
     def _build_bar(self, title: str, loops: Loops) -> None:
         with box("header", "bar"):
             text("span", "brand", "edgewright")
-            shown = [name for name in PAGES if loops[name]]
-            if len(shown) > 1:
-                with box("nav", "pages").props('aria-label="Pages"'):
-                    for name in shown:
-                        current = "aria-current=page" if name == title else ""
-                        text("a", "", name).props(f"href={PAGES[name][0]} {current}")
+            pages(title, loops)
             if len(own := loops[title]) > 1:
                 here, asked = PAGES[title]
                 select = ui.select(
@@ -119,6 +119,14 @@ class Banner:
     def show(self, words: str | bool | None) -> None:
         self._box.visible = bool(words)
         self._words.text = str(words) if words else ""
+
+
+def pages(title: str, loops: Loops) -> None:
+    """Links to the pages: those of loops where one runs, and those that need none."""
+    with box("nav", "pages").props('aria-label="Pages"'):
+        for name in (name for name in PAGES if name not in loops or loops[name]):
+            current = "aria-current=page" if name == title else ""
+            text("a", "", name).props(f"href={PAGES[name][0]} {current}")
 
 
 def theme_button() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 Column = list[float | None]
@@ -9,6 +11,15 @@ Column = list[float | None]
 
 class Shape(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Refusal(Shape):
+    """Why the API did not do it, in its own words."""
+
+    message: str
+    field: str | None = None
+    given: Any = None
+    allowed: str | None = None
 
 
 class Slo(Shape):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
+from typing import Any, Literal
 
 import httpx
 from fastapi import FastAPI, HTTPException, Request
@@ -18,11 +19,12 @@ from edgewright.service.ui.backhaul.page import BackhaulPage
 from edgewright.service.ui.client import Api, ApiError, ApiGone
 from edgewright.service.ui.elements import box, text
 from edgewright.service.ui.feed import Feed
-from edgewright.service.ui.live import Loops, theme_button
+from edgewright.service.ui.live import Loops, pages, theme_button
 from edgewright.service.ui.migration.feed import MigrationFeed
 from edgewright.service.ui.migration.page import MigrationPage
 from edgewright.service.ui.page import Page
 from edgewright.service.ui.shapes import LiveLoop
+from edgewright.service.ui.topology.page import TopologyFeed, TopologyPage
 
 TIMEOUT_S = 5.0
 Running = Callable[[], Awaitable[Sequence[LiveLoop]]]
@@ -42,8 +44,10 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
     feeds: dict[str, Feed] = {}
     backhaul_feeds: dict[str, BackhaulFeed] = {}
     migration_feeds: dict[str, MigrationFeed] = {}
+    topology_feed = TopologyFeed(api)
     assets = files("edgewright.service.ui") / "assets"
-    for name in ("page.css", "backhaul.css", "migration.css", "charts.js", "backhaul.js", "migration.js"):
+    styles = ("page.css", "backhaul.css", "migration.css", "topology.css")
+    for name in (*styles, "charts.js", "backhaul.js", "migration.js"):
         tag = "style" if name.endswith(".css") else "script"
         ui.add_head_html(f"<{tag}>{(assets / name).read_text()}</{tag}>", shared=True)
 
@@ -55,7 +59,7 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
         raise HTTPException(404, f"no {request.method} {request.url.path}")
 
     async def visit(
-        request: Request, title: str, asked: str | None, key: str | None, build: Callable[[str, Loops], Awaitable[None]]
+        request: Request, title: str, asked: str | None, key: str | None, build: Callable[[Any, Loops], Awaitable[None]]
     ) -> Response | None:
         """Answer with the page of the loop asked for, or of the first."""
         ui.colors(primary=ACCENT)
@@ -64,8 +68,14 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
                 return await keep_key(request, key)
             kinds: dict[str, Running] = {"Scaling": api.loops, "Backhaul": api.backhauls, "Migration": api.migrations}
             loops = {kind: [each.name for each in await running()] for kind, running in kinds.items()}
-            if name := _chosen(asked, loops[title], f"{title.lower()} loop"):
-                await build(name, loops)
+            if title not in kinds:
+                await build(asked, loops)
+            elif asked in loops[title] or (asked is None and loops[title]):
+                await build(asked or loops[title][0], loops)
+            else:
+                kind = f"{title.lower()} loop"
+                missing = f"No {kind} is called {asked}" if asked else f"No {kind} is running"
+                _waiting(missing, "It will show here once it starts.", title, loops)
         except (ApiGone, ApiError) as error:
             _waiting("Waiting for the API", str(error))
         return None
@@ -98,6 +108,25 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
 
         return await visit(request, "Migration", name, key, build)
 
+    @ui.page("/topology", response_timeout=2 * TIMEOUT_S)
+    async def topology(request: Request, name: str | None = None, key: str | None = None) -> Response | None:
+        async def build(name: str | None, loops: Loops) -> None:
+            await topology_feed.refresh()
+            TopologyPage(api, topology_feed, name, loops)
+
+        return await visit(request, "Topology", name, key, build)
+
+    @parent.get("/topology/{name}/{which}", include_in_schema=False)
+    async def topology_file(name: str, which: Literal["map", "infrastructure"]) -> Response:
+        """From here, as a browser may not reach the API."""
+        try:
+            answer = await api.topology_file(name, which)
+        except (ApiGone, ApiError) as error:
+            raise HTTPException(error.status if isinstance(error, ApiError) else 503, str(error)) from error
+        # A map that is opened alone gets no more than in its frame.
+        headers = {"Content-Security-Policy": "sandbox allow-scripts"}
+        return Response(answer.content, media_type=answer.headers["content-type"], headers=headers)
+
     async def keep_key(request: Request, key: str) -> Response:
         """Out of the address bar and the history at once, into the visitor's session."""
         if await api.knows(key):  # or a foreign link could change what a visitor may do, and fill the disk
@@ -125,18 +154,12 @@ def _http(parent: FastAPI, settings: PageSettings) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=inside, base_url="http://localhost", timeout=TIMEOUT_S)
 
 
-def _chosen(asked: str | None, loops: list[str], kind: str) -> str | None:
-    """The loop to show; where there is none a page that waits for it."""
-    if loops and (asked is None or asked in loops):
-        return asked or loops[0]
-    _waiting(f"No {kind} is called {asked}" if asked else f"No {kind} is running", "It will show here once it starts.")
-    return None
-
-
-def _waiting(title: str, reason: str) -> None:
-    """A page for when there is nothing to show yet; it looks again by itself."""
+def _waiting(title: str, reason: str, page: str = "", loops: Loops | None = None) -> None:
+    """For when there is nothing to show yet; it looks again by itself."""
     with box("header", "bar"):
         text("span", "brand", "edgewright")
+        if loops is not None:
+            pages(page, loops)
         ui.space()
         theme_button()
     with box("main", "content"), box("div", "card waiting").props("role=status"):

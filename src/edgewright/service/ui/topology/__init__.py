@@ -1,0 +1,1 @@
+"""The page of generated 5G infrastructure: a form, what is kept, a map."""
