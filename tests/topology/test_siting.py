@@ -68,7 +68,7 @@ def test_all_answers_are_right_and_exact_is_the_least(problem: Problem) -> None:
     exact = found["exact"]
     assert exact.gap <= 1e-6, exact.reason
     for solution in found.values():
-        assert solution.uncovered == exact.uncovered
+        assert solution.missing == exact.missing
         assert solution.bound <= exact.value + 1e-6
         assert solution.value >= exact.value - 1e-6
 
@@ -131,6 +131,42 @@ def test_prices_stay_in_bounds_where_capacity_is_short_by_as_much_as_it_is() -> 
         np.array([True, False]),
     )
     assert all(bound <= 1 + 1e-9 for bound, _ in bounds(given, lambda: 1.0, 3))
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e9])
+def test_costs_of_any_size(scale: float) -> None:
+    """HiGHS takes a gap of 1e-6 for none."""
+    rng = np.random.default_rng(5)
+    ring = np.repeat([1, 2], [14, 4])
+    cost = rng.uniform(0.1, 1, 18)
+    given = Problem(
+        rng.uniform(0, 3e3, (60, 2)),
+        rng.uniform(0, 3e3, (18, 2)),
+        ring,
+        np.repeat([2.5e3, 1.2e3], [14, 4]),
+        np.repeat([6, 20], [14, 4]),
+        cost * scale,
+        np.zeros(18, bool),
+    )
+    exact, same = solvers["exact"](given), solvers["exact"](replace(given, cost=cost))
+    assert (exact.status, exact.reason) == ("optimal", "")
+    assert exact.value == pytest.approx(scale * same.value)
+    assert check(given, exact) == []
+
+
+def test_sites_that_cost_nothing_come_first() -> None:
+    rng = np.random.default_rng(5)
+    ring = np.repeat([1, 2], [20, 4])
+    given = Problem(
+        rng.uniform(0, 3e3, (100, 2)),
+        rng.uniform(0, 3e3, (24, 2)),
+        ring,
+        np.full(24, 9e3),
+        np.repeat([6, 144], [20, 4]),
+        np.where(ring == 1, 0.0, 1.0),
+        np.zeros(24, bool),
+    )
+    assert solvers["fast"](given).value == solvers["exact"](given).value == 0.0
 
 
 @pytest.mark.parametrize("name", solvers)

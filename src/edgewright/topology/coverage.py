@@ -78,32 +78,35 @@ def _pairs(cells, candidates, reach):  # type: ignore[no-untyped-def]  # compile
 
 @compiled(__file__)
 def _fill(cells, candidates, reach, capacity, needed, open_, assigned):  # type: ignore[no-untyped-def]  # compiled
-    many, most = len(candidates), capacity.max()
+    many, wide = len(candidates), assigned.shape[1]
     load = np.zeros(many, np.int64)
-    members = np.full((many, most), -1, np.int64)  # cells of each site
-    for i in range(len(cells)):
-        for k in range(assigned.shape[1]):
-            j = assigned[i, k]
-            if j >= 0:
-                members[j, load[j]] = i
-                load[j] += 1
+    # Who is at each site, as lists through the places cell * wide + k of `assigned`.
+    first = np.full(many, -1, np.int64)
+    after, before = np.full(len(cells) * wide, -1, np.int64), np.full(len(cells) * wide, -1, np.int64)
+    for place in range(len(cells) * wide):
+        j = assigned[place // wide, place % wide]
+        if j >= 0:
+            load[j] += 1
+            after[place] = first[j]
+            if first[j] >= 0:
+                before[first[j]] = place
+            first[j] = place
     usable = np.flatnonzero(open_ & (reach >= 0))
     dead = np.zeros(many, np.bool_)  # from there no path leads to room
     seen = np.full(many, -1, np.int64)
     via_cell, via_site = np.empty(many, np.int64), np.empty(many, np.int64)
     queue = np.empty(many, np.int64)
     search = 0
-    for first in range(len(cells)):
+    for lacking in range(len(cells)):
         has = 0
-        for k in range(assigned.shape[1]):
-            has += assigned[first, k] >= 0
-        while has < needed[first]:
+        for k in range(wide):
+            has += assigned[lacking, k] >= 0
+        while has < needed[lacking]:
             # Breadth first over sites: one is reached by a cell that could move there, from the site it is at.
             search += 1
-            head, tail, end = 0, 0, -1
-            cell, site = first, -1
-            place = 0
-            while end < 0:
+            head, tail, end = -1, 0, -1
+            cell, site, place = lacking, -1, -1
+            while True:
                 for at in range(len(usable)):
                     j = usable[at]
                     if dead[j] or seen[j] == search:
@@ -111,7 +114,7 @@ def _fill(cells, candidates, reach, capacity, needed, open_, assigned):  # type:
                     if abs(cells[cell, 0] - candidates[j, 0]) + abs(cells[cell, 1] - candidates[j, 1]) > reach[j]:
                         continue
                     taken = False
-                    for k in range(assigned.shape[1]):
+                    for k in range(wide):
                         taken = taken or assigned[cell, k] == j
                     if taken:
                         continue
@@ -123,35 +126,39 @@ def _fill(cells, candidates, reach, capacity, needed, open_, assigned):  # type:
                     tail += 1
                 if end >= 0:
                     break
-                # The next cell of the site in front.
-                while head < tail and place >= load[queue[head]]:
+                if place >= 0:
+                    place = after[place]
+                while place < 0 and head + 1 < tail:  # on to the next site
                     head += 1
-                    place = 0
-                if head == tail:
+                    place = first[queue[head]]
+                if place < 0:
                     break
-                site = queue[head]
-                cell = members[site, place]
-                place += 1
+                cell, site = place // wide, queue[head]
             if end < 0:
                 for at in range(tail):
                     dead[queue[at]] = True
                 break
             j = end
-            while True:  # back along the path, each cell moves one site on
+            while j >= 0:  # back along the path, each cell moves one site on
                 cell, site = via_cell[j], via_site[j]
-                members[j, load[j]] = cell
+                place = -1
+                for k in range(wide):
+                    if place < 0 and assigned[cell, k] == site:
+                        place = cell * wide + k
+                if site >= 0:
+                    load[site] -= 1
+                    if before[place] >= 0:
+                        after[before[place]] = after[place]
+                    else:
+                        first[site] = after[place]
+                    if after[place] >= 0:
+                        before[after[place]] = before[place]
                 load[j] += 1
-                for k in range(assigned.shape[1]):
-                    if assigned[cell, k] == site:
-                        assigned[cell, k] = j
-                        break
-                if site < 0:
-                    break
-                for m in range(load[site]):
-                    if members[site, m] == cell:
-                        members[site, m] = members[site, load[site] - 1]
-                        break
-                load[site] -= 1
+                before[place], after[place] = -1, first[j]
+                if first[j] >= 0:
+                    before[first[j]] = place
+                first[j] = place
+                assigned[cell, place % wide] = j
                 j = site
             has += 1
     return dead

@@ -9,6 +9,7 @@ from time import perf_counter, process_time
 import numpy as np
 
 from edgewright.core.contracts import FloatArray
+from edgewright.core.errors import InputError
 from edgewright.core.infrastructure import Infrastructure
 from edgewright.core.registry import find
 from edgewright.topology.build import Cells
@@ -16,6 +17,8 @@ from edgewright.topology.regions import Region, Window
 from edgewright.topology.siting import Problem, Solution, Terms, check, numerology, problem, rtt_s
 from edgewright.topology.solvers import SOLVERS
 from edgewright.topology.statistics import Envelope, Summary, poisson_envelope, summary
+
+LEAST_CELLS, LEAST_SIDE_M, MOST_RADIUS_M = 3, 1.0, 4_000.0
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,12 @@ class Entry:
     cpu_seconds: float
 
     def row(self) -> dict[str, object]:
-        """Sites by ring, cells without, value, bound, gap, times."""
+        """Sites by ring, cells without all they need, value, bound, gap, times."""
         ring = self.problem.ring[self.solution.sites]
         return {
             "numerology": self.numerology,
             "solver": self.solver,
             "status": self.solution.status,
-            "sites": len(ring),
             "m1": int((ring == 1).sum()),
             "m2": int((ring == 2).sum()),
             "uncovered": self.solution.uncovered,
@@ -87,19 +89,31 @@ def compare(
 
 
 def spread(infrastructure: Infrastructure, region: Region | None, seed: int) -> tuple[Summary, Envelope]:
-    """How its cells lie in a region, or in the box around them, and how they would by chance. Raises InputError."""
+    """How its cells lie in a region, or in the box around them, and how they would by chance.
+
+    Raises InputError where there are too few cells, or no area, for it.
+    """
     cells = Cells.of_infrastructure(infrastructure)
     if region is None:
         (west, south), (east, north) = cells.xy.min(axis=0), cells.xy.max(axis=0)
+        if min(east - west, north - south) < LEAST_SIDE_M:
+            raise InputError("cells", "on a line or at a point", "cells with an area around them")
         window, xy = Window.box(west, south, east, north), cells.xy
     else:
         window = region.window
-        lon, lat = cells.plane.to_degrees(cells.xy)
-        xy = region.plane.to_metres(lon, lat)
+        xy = region.plane.to_metres(*cells.plane.to_degrees(cells.xy))
         xy = xy[window.contains(xy)]
+    if len(xy) < LEAST_CELLS:
+        raise InputError("cells", len(xy), f"{LEAST_CELLS} or more in the region")
     west, south, east, north = window.bounds
-    radii = np.linspace(0, min(east - west, north - south, 4_000.0) / 4, 41)[1:]
-    return summary(xy, window, radii), poisson_envelope(len(xy), window, radii, seed)
+    widest = min(east - west, north - south, MOST_RADIUS_M) / 4
+    for shorter in range(8):  # a strip or several pieces do not overlap with themselves so far apart
+        radii = np.linspace(0, widest / 2**shorter, 41)[1:]
+        try:
+            return summary(xy, window, radii), poisson_envelope(len(xy), window, radii, seed)
+        except InputError as error:
+            refused = error
+    raise refused
 
 
 def worst_rtt_s(given: Problem, solution: Solution, terms: Terms) -> FloatArray:

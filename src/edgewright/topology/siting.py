@@ -27,6 +27,8 @@ RINGS = (1, 2)
 SERVED = {1: 6, 2: 144}
 """Cells that a site at each ring can serve: those that stand under its switch."""
 COST = {1: 1.0, 2: 1.0}
+TIGHT = 1e-9
+"""Costs that differ by less of themselves are the same."""
 MOST_POINTS = 20_000
 """Of a grid."""
 
@@ -98,7 +100,7 @@ class Problem:
         """Of the sites that are open."""
         sites = np.flatnonzero(open_)
         value = float(self.cost[sites].sum())
-        return Solution(sites, assigned, value, min(bound, value), solver, reason)
+        return Solution(sites, assigned, value, min(bound, value) + 0.0, solver, reason)  # and no -0
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,14 @@ class Solution:
         return (self.value - self.bound) / self.value if self.value > 0 else 0.0
 
     @property
-    def uncovered(self) -> int:
+    def missing(self) -> int:
         """Times a cell lacks a site that it needs."""
         return int((self.assigned < 0).sum())
+
+    @property
+    def uncovered(self) -> int:
+        """Cells that lack one or more."""
+        return sum(self.lacking)
 
     @property
     def lacking(self) -> list[bool]:
@@ -132,7 +139,7 @@ class Solution:
     @property
     def status(self) -> str:
         """`optimal`, `feasible`, or `infeasible` where cells stay without a site."""
-        return "infeasible" if self.uncovered else "optimal" if self.gap <= 1e-9 else "feasible"
+        return "infeasible" if self.missing else "optimal" if self.gap <= TIGHT else "feasible"
 
     def served(self, candidates: int) -> IntArray:
         """int64[J], cells that each candidate serves."""
@@ -194,7 +201,7 @@ def problem(
             xy,
             ring,
             by_ring(reach),
-            by_ring(terms.served).astype(np.int64),
+            np.minimum(by_ring(terms.served), len(cells)).astype(np.int64),
             np.where(there, 0.0, by_ring(terms.cost)),
             there,
             terms.redundancy,
@@ -207,7 +214,7 @@ def problem(
 def _grid(xy: FloatArray, step_m: float) -> FloatArray:
     """float64[G, 2], over all places. Raises InputError."""
     sides = np.ptp(xy, axis=0)
-    if not (step_m > 0 and np.prod(sides / step_m + 1) <= MOST_POINTS):
+    if not (0 < step_m < np.inf and np.prod(sides / step_m + 1) <= MOST_POINTS):
         raise InputError("grid_m", step_m, f"a step > 0 that gives no more than {MOST_POINTS:,} points")
     along = [low + np.arange(0, side + step_m, step_m) for low, side in zip(xy.min(axis=0), sides, strict=True)]
     points: FloatArray = np.stack(np.meshgrid(*along), axis=-1).reshape(-1, 2)

@@ -14,11 +14,13 @@ import numpy as np
 
 from edgewright.core.contracts import BoolArray, IntArray
 from edgewright.topology import coverage
-from edgewright.topology.siting import Problem, Solution
-from edgewright.topology.solvers.fast import fast
+from edgewright.topology.siting import TIGHT, Problem, Solution
+from edgewright.topology.solvers.fast import TIME_IS_UP, fast
 from edgewright.topology.solvers.greedy import whole
 
 TIME_LIMIT_S = 60.0
+UNITS = 1e4
+"""What the known answer costs in the program."""
 MOST_PAIRS = 50_000_000
 MOST_FLOWS = 400_000
 """Of the program; with more, what `fast` proves is the answer."""
@@ -41,19 +43,20 @@ def exact(
         start.bound,
         "",
     )
-    if start.gap > 1e-9:
+    if start.gap > TIGHT:
         aggregated = _aggregated(problem)
         if aggregated is None:
             reason = "too large for the program: the bound is that of prices"
         else:
-            found, proven = _solve(problem, *aggregated, int((assigned >= 0).sum()), start.value, end - monotonic())
+            served = int((assigned >= 0).sum())
+            found, proven, late = _solve(problem, *aggregated, served, start.value, end - monotonic())
             bound = max(bound, whole(problem, proven))
-            if found is not None and problem.cost[found].sum() < start.value - 1e-9:
+            if found is not None and problem.cost[found].sum() < start.value * (1 - TIGHT):
                 filled = coverage.fill(problem, found, np.full_like(assigned, -1))
                 if (filled >= 0).sum() >= (assigned >= 0).sum():
                     open_, assigned = found, filled
-            if problem.cost[open_].sum() > bound + 1e-9:
-                reason = "time is up"
+            if late:
+                reason = TIME_IS_UP
     return problem.solution(open_, assigned, bound, "exact", reason)
 
 
@@ -87,14 +90,15 @@ def _solve(
     served: int,
     most: float,
     time_limit_s: float,
-) -> tuple[BoolArray | None, float]:
-    """The sites, bool[J], if any were found, and the bound."""
+) -> tuple[BoolArray | None, float, bool]:
+    """The sites, bool[J], if any were found, the bound, and whether time was up."""
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array
 
     classes, groups = reached.shape
     first_of = np.unique(group_of, return_index=True)[1]
-    cost, capacity, there = problem.cost[first_of], problem.capacity[first_of], problem.existing[first_of]
+    unit = most / UNITS  # HiGHS takes a gap of 1e-6 for none, whatever the costs are
+    cost, capacity, there = problem.cost[first_of] / unit, problem.capacity[first_of], problem.existing[first_of]
     needed = problem.needed[np.unique(class_of, return_index=True)[1]]
     of_class, of_group = np.nonzero(reached)
     flows, one = len(of_class), np.ones(len(of_class))
@@ -116,7 +120,7 @@ def _solve(
         LinearConstraint(
             rows(each, y, one, flows) - rows(each, of_group, cells[of_class].astype(float), flows), -np.inf, 0
         ),
-        LinearConstraint(rows(np.zeros(groups, int), np.arange(groups), cost, 1), -np.inf, most * (1 + 1e-9)),
+        LinearConstraint(rows(np.zeros(groups, int), np.arange(groups), cost, 1), -np.inf, UNITS * (1 + TIGHT)),
     ]
     upper = np.concatenate([members, cells[of_class] * members[of_group]])
     found = milp(
@@ -127,10 +131,11 @@ def _solve(
         options={"time_limit": max(time_limit_s, 1.0), "mip_rel_gap": 0.0},
     )
     assert found.status in (0, 1), found.message  # what `fast` found is a solution of it
-    bound = -np.inf if found.mip_dual_bound is None else float(found.mip_dual_bound)
+    late = found.status == 1
+    bound = -np.inf if found.mip_dual_bound is None else float(found.mip_dual_bound) * unit
     if found.x is None:
-        return None, bound
+        return None, bound, late
     open_ = np.zeros(len(problem.candidates), bool)
     for group, many in enumerate(np.rint(found.x[:groups]).astype(int)):
         open_[np.flatnonzero(group_of == group)[:many]] = True
-    return open_, bound
+    return open_, bound, late

@@ -12,7 +12,7 @@ import numpy as np
 from edgewright.core.compiled import compiled
 from edgewright.core.contracts import BoolArray, IntArray
 from edgewright.topology import coverage
-from edgewright.topology.siting import Problem, Solution
+from edgewright.topology.siting import TIGHT, Problem, Solution
 
 
 def greedy(
@@ -61,7 +61,7 @@ def capacity_bound(problem: Problem, served: int) -> float:
 
 def whole(problem: Problem, bound: float) -> float:
     """Costs that are all whole numbers add up to one."""
-    return float(np.ceil(bound - 1e-6)) if (problem.cost % 1 == 0).all() else bound
+    return float(np.ceil(bound * (1 - TIGHT) - 1e-6)) if (problem.cost % 1 == 0).all() else bound
 
 
 @compiled(__file__)
