@@ -227,6 +227,9 @@ def test_arrays_are_read_only_and_its_own() -> None:
         ({"nodes": {"cpu": np.zeros(3)}}, r"cpu: got \(3,\)"),
         ({"nodes": {"cpu": np.array([0, np.nan])}}, r"nodes\[1\]\.cpu: got nan, allowed: a number >= 0"),
         ({"nodes": {"cpu": np.array([0, np.inf])}}, r"nodes\[1\]\.cpu: got inf, allowed: a number >= 0"),
+        ({"ids": ("a", "")}, r"nodes\[1\]\.id: got '', allowed: 1 \.\. 200 characters"),
+        ({"ids": ("a", "b" * 201)}, r"nodes\[1\]\.id: got 'b+…, allowed: 1 \.\. 200 characters"),
+        ({"ids": ("a", "b\x00")}, r"nodes\[1\]\.id: got 'b\\x00', allowed: .* no control characters"),
         ({"ids": ("a", "a")}, r"nodes\[1\]\.id: got 'a', allowed: a name used once"),
     ],
 )

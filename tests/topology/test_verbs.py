@@ -116,6 +116,61 @@ def test_every_link_of_the_rings(city: Path) -> None:
     assert nx.is_connected(graph)
 
 
+def test_cells_keep_what_they_have_and_the_rest_is_counted(tmp_path: Path) -> None:
+    cell = {"id": "c", "kind": "cell", "lon": 2.5, "lat": 41.0, "cpu": 4.0, "coverage_m": 300.0, "reliability": 0.9}
+    rows = [cell, {"id": "old", "kind": "m1"}, {"id": "s", "kind": "server"}, {"id": "t", "kind": "server"}]
+    links = [{"source": "c", "target": "old"}]
+    path, out = tmp_path / "given.json", tmp_path / "rings.json"
+    path.write_text(json.dumps({"format": "edgewright.infrastructure/1", "nodes": rows, "links": links}))
+    said = run("rings", "--infrastructure", path, "--out", out)
+    assert "left out: 1 M1 switch, 2 servers, 1 link\n" in said
+    kept, *switches = exchange.load(out)[0].node_rows()
+    assert {name: kept[name] for name in ("id", "cpu", "coverage_m", "reliability")} == {
+        name: cell[name] for name in ("id", "cpu", "coverage_m", "reliability")
+    }
+    assert all(row.keys() == {"id", "kind", "lon", "lat"} for row in switches)
+    for change, told in (
+        ({"id": "m1-0"}, "given.json: id: got 'm1-0', allowed: another name: m1-0 and so on are switches"),
+        ({"kind": "fog"}, "given.json: nodes: got 0, allowed: one or more cells"),
+    ):
+        path.write_text(json.dumps({"format": "edgewright.infrastructure/1", "nodes": [cell | change]}))
+        assert told in run("rings", "--infrastructure", path, code=2)
+
+
+def test_what_lies_outside_is_said(tmp_path: Path) -> None:
+    square = [[-3.72, 40.40], [-3.68, 40.40], [-3.68, 40.43], [-3.72, 40.43], [-3.72, 40.40]]
+    shapes = [("Polygon", [square]), ("Point", [0, 0])]
+    features = [{"type": "Feature", "geometry": {"type": kind, "coordinates": at}} for kind, at in shapes]
+    names = [tmp_path / name for name in ("region.GEOJSON", "buildings.csv", "areas.geojson")]
+    names[0].write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    names[1].write_text("lon,lat,floors\n-3.70,40.41,5\n-3.10,40.41,5\n")
+    points = [
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": at}, "properties": {"population": 1e5, "x": 1}}
+        for at in ([-3.70, 40.41], [120, 40.41])
+    ]
+    names[2].write_text(json.dumps({"type": "FeatureCollection", "features": points}))
+    words = ("--region", names[0], "--buildings", names[1], "--areas", names[2], "--per-km2", 2)
+    said = run("generate", *words)
+    for told in (
+        "1 feature that is no polygon of the region's file",
+        "1 property of areas that no field is for: x",
+        "1 of 2 areas that do not reach into the region",
+        "1 of 2 buildings outside the region",
+    ):
+        assert f"left out: {told}\n" in said
+    assert json.loads(run("generate", *words, "--json"))["cells"] > 20
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    said = run("generate", *BOX, "--out", tmp_path / "city.json", code=1)
+    assert said == f"edgewright: cannot write {tmp_path}/city.json: No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("suffix", [".gml", ".graphml", ".geojson", ".nodelink.json"])
 def test_converted_there_and_back(tmp_path: Path, city: Path, suffix: str) -> None:
     there, back = tmp_path / f"city{suffix}", tmp_path / "back.json"
@@ -142,8 +197,29 @@ def test_the_grid_of_the_reference(city: Path) -> None:
 
 
 def test_what_cannot_be_served_is_exit_code_3(city: Path) -> None:
-    said = run("sites", "--infrastructure", city, "--rtt-ms", 0.70, "--numerology", "fdd-120khz-7s", "--json", code=3)
-    assert said == ""
+    late = ("--infrastructure", city, "--rtt-ms", 0.70, "--numerology", "fdd-120khz-7s", "--json")
+    assert run("sites", *late, code=3) == ""
+    assert run("evaluate", *late, code=3) == ""
+    found = CliRunner().invoke(app, ["topology", "sites", *map(str, late)])
+    whole = json.loads(found.stdout)
+    assert whole["uncovered"] == len(whole["without"]) == len(exchange.load(city)[0].of("macro_cell"))
+
+
+def test_solvers_are_compared_where_there_are_no_statistics(tmp_path: Path) -> None:
+    rows = [{"id": "c", "kind": "cell", "lon": 2.0, "lat": 41.0}, {"id": "s", "kind": "m2", "lon": 2.0, "lat": 41.0}]
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"format": "edgewright.infrastructure/1", "nodes": rows}))
+    found = json.loads(run("evaluate", "--infrastructure", path, "--json"))
+    assert [row["value"] for row in found["siting"]] == [1.0] * 9
+    assert "on a line or at a point" in found["cells"]["reason"]
+    city = tmp_path / "city.json"
+    run("generate", *BOX, "--out", city)
+    strip = tmp_path / "strip.geojson"
+    corners = [[-3.72, 40.40], [-3.715, 40.40], [-3.68, 40.43], [-3.685, 40.43], [-3.72, 40.40]]
+    strip.write_text(json.dumps({"type": "Polygon", "coordinates": [corners]}))
+    found = json.loads(run("evaluate", "--infrastructure", city, "--region", strip, "--solver", "greedy", "--json"))
+    assert 0 < found["cells"]["points"] < 50
+    assert found["cells"]["in"] == "region"
 
 
 @pytest.mark.parametrize(
@@ -158,6 +234,15 @@ def test_what_cannot_be_served_is_exit_code_3(city: Path) -> None:
         (("generate", *BOX, "--map", "city.png"), "--map: got 'city.png', allowed: a name that ends in .html"),
         (("generate", "--region=1,2,3,no"), "--region: got '1,2,3,no', allowed: WEST,SOUTH,EAST,NORTH"),
         (("generate", "--region", "none.geojson"), "none.geojson: file: got 'none.geojson'"),
+        (("generate", *BOX, "--areas", "none.csv"), "--areas: got 'none.csv', allowed: with --process inhomogeneous-"),
+        (("generate", *BOX, "--marks", "random"), "--marks: got 'random', allowed: with --process inhomogeneous-mat"),
+        (("generate", BOX[0], "--ties", "keep"), "--ties: got 'keep', allowed: with --process inhomogeneous-matern-ii"),
+        (("generate", *BOX, "--cells", 3), "--per-km2: got 8.0, allowed: without --cells"),
+        (("generate", *BOX, "--no-rings", "--figure", "x.png"), "--figure: got 'x.png', allowed: without --no-rings"),
+        (("generate", *BOX, "--no-rings", "--limit", "m1=6/9"), "--limit: got ['m1=6/9'], allowed: without --no-rings"),
+        (("generate", *BOX, "--micro", "nan"), "--micro: got nan, allowed: a finite number"),
+        (("generate", "--region=-60,-30,60,30"), "-60,-30,60,30: region: got '7"),
+        (("generate", "--city", "X", "--radius-km", "inf"), "--radius-km: got inf, allowed: a finite number"),
         (("generate", *BOX, "--small", -1), "small: got -1.0, allowed: 0 .. 1000"),
         (("rings",), "--antennas, --infrastructure: got 'none or both'"),
         (("convert", "none.json", "city.json"), "none.json: file: got 'none.json'"),
@@ -171,7 +256,11 @@ def test_what_cannot_be_served_is_exit_code_3(city: Path) -> None:
             ("sites", "--infrastructure", "CITY", "--cost", "m3=1"),
             "--cost: got 'm3=1', allowed: m1=NUMBER or m2=NUMBER",
         ),
-        (("sites", "--infrastructure", "CITY", "--served", "m1=0"), "capacity: got 0"),
+        (("sites", "--infrastructure", "CITY", "--served", "m1=0"), "--served: got 'm1=0', allowed: a whole number"),
+        (("sites", "--infrastructure", "CITY", "--served", "m2=2.9"), "--served: got 'm2=2.9', allowed: a whole"),
+        (("sites", "--infrastructure", "CITY", "--time-limit-s", "nan"), "--time-limit-s: got nan, allowed: a number"),
+        (("sites", "--infrastructure", "CITY", "--server", "m2=1/2/3/4"), "--server: got 'm2=1/2/3/4', allowed: with"),
+        (("sites", "--infrastructure", "CITY", "--solver", "greedy", "--grid-m", "inf"), "grid_m: got inf"),
         (("sites", "--infrastructure", "CITY", "--existing", "m2-99"), "existing: got 'm2-99'"),
         (("sites", "--infrastructure", "CITY", "--grid-m", 500), "--grid-m: got 500.0, allowed: with --solver greedy"),
         (

@@ -2,11 +2,13 @@
 
 One small file per verb group: a module here with a Typer `app` becomes the group of its name, one with a function
 `command` the command of its name. They import what is heavy inside their functions, so that `--help` stays quick.
-Exit codes: 0 ok, 1 failed, 2 bad input, 3 infeasible; an InputError and a host that cannot are told here for all verbs.
+Exit codes: 0 ok, 1 failed, 2 bad input, 3 infeasible; an InputError, a host that cannot and a file that cannot be
+written are told here for all verbs.
 """
 
 from __future__ import annotations
 
+import errno
 import pkgutil
 import signal
 import sys
@@ -31,9 +33,10 @@ class _Told(TyperGroup):
             typer.secho(f"edgewright: {error}", fg="red", err=True)
             raise typer.Exit(2) from None
         except Exception as error:
-            if not _host_failed(error):
+            said = str(error) if _host_failed(error) else _unwritten(error)
+            if said is None:
                 raise
-            typer.secho(f"edgewright: {error}", fg="red", err=True)
+            typer.secho(f"edgewright: {said}", fg="red", err=True)
             raise typer.Exit(1) from None
 
 
@@ -46,6 +49,14 @@ def _host_failed(error: Exception) -> bool:
         ("edgewright.drivers.linux.criu", "CriuError"),
     )
     return any(name in sys.modules and isinstance(error, getattr(sys.modules[name], kind)) for name, kind in kinds)
+
+
+def _unwritten(error: Exception) -> str | None:
+    """Of a file that cannot be written; files that cannot be read are an InputError."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+    if not isinstance(error, OSError) or (error.filename is None and error.errno not in full):
+        return None
+    return f"cannot write {'a file' if error.filename is None else error.filename}: {error.strerror or error}"
 
 
 app = typer.Typer(

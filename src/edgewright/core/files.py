@@ -25,8 +25,14 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """A file to write beside `path` that becomes it at the end, once it is on the disk; nothing stays on an error."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+    """A file to write beside `path` that becomes it at the end, once it is on the disk; nothing stays on an error, and
+    an OSError names `path`.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     os.close(handle)
     try:
         yield Path(name)
@@ -34,8 +40,10 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.chmod(name, mode)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, name):  # a full disk has no name
+            error.filename = str(path)
         raise
 
 

@@ -25,17 +25,22 @@ def opened(path: str | Path) -> Iterator[TextIO]:
 def read_rows(path: str | Path, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
     """Rows of a CSV file with a header line -> where each is, as "row 7", and what it has by column.
 
-    Raises InputError naming the file, for one that cannot be read, that lacks a column, or has no row.
+    Raises InputError naming the file, for one that cannot be read, that lacks a column, or has no row, and naming the
+    row for one of another length.
     """
     empty = True
     with opened(path) as file:
-        table = csv.DictReader(file, restval="")
+        table = csv.DictReader(file, strict=True)
         header = table.fieldnames or []
         for column in columns:
             if column not in header:
                 raise InputError(column, list(header), "a column of this name", source=str(path))
         for row in table:
             empty = False
+            if None in row or None in row.values():  # what DictReader has of too many and of too few
+                raise InputError(
+                    f"row {table.line_num}", "another number of columns", f"{len(header)} columns", source=str(path)
+                )
             yield f"row {table.line_num}", row
     if empty:
         raise InputError("file", "no rows", "at least one row", source=str(path))

@@ -46,7 +46,7 @@ class Asked(Part):
     name: Name
     city: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     """NAME or NAME,COUNTRY: a circle around it."""
-    radius_km: Annotated[float, Field(gt=0, le=500)] | None = None
+    radius_km: Annotated[float, Field(gt=0, le=400)] | None = None
     """Of that circle. None: as wide as the city."""
     region: Annotated[list[Degrees], Field(min_length=4, max_length=4)] | None = None
     """West, south, east, north."""

@@ -54,6 +54,7 @@ class Antennas:
     ids: tuple[str, ...]
     """[N], radio-mcc-net-area-cell."""
     radio: tuple[Radio, ...]  # [N]
+    mcc: IntArray  # int64[N], code of the country
     net: IntArray  # int64[N], code of the operator in its country
     lon: FloatArray  # float64[N], degrees
     lat: FloatArray  # float64[N]
@@ -74,14 +75,14 @@ def read(
     """Those of these radios and operators within the region; all where none is named.
 
     Raises InputError that names the line for a row of another length, no number, or a place that is none on Earth, and
-    where nothing is left. Columns that are not used are not judged.
+    where nothing is left. Columns that are not used are not judged; mcc, net, area and cell are, for the ids.
     """
     for radio in radios:
         if radio not in RADIOS:
             raise InputError("radio", radio, f"one of {', '.join(RADIOS)}")
     left_out = {"radio": 0, "net": 0, "region": 0}
-    kept: list[tuple[str, Radio, int, float, float]] = []
-    for line, name, radio, net, lon, lat in _rows(Path(path)):
+    kept: list[tuple[str, Radio, int, int, float, float]] = []
+    for line, name, radio, mcc, net, lon, lat in _rows(Path(path)):
         if radio not in RADIOS:
             raise InputError(f"line {line}, radio", radio, f"one of {', '.join(RADIOS)}", source=str(path))
         if radios and radio not in radios:
@@ -89,14 +90,15 @@ def read(
         elif nets and net not in nets:
             left_out["net"] += 1
         else:
-            kept.append((name, radio, net, lon, lat))
-    lon_of, lat_of = np.array([row[3] for row in kept]), np.array([row[4] for row in kept])
+            kept.append((name, radio, mcc, net, lon, lat))
+    lon_of, lat_of = np.array([row[4] for row in kept]), np.array([row[5] for row in kept])
     inside = region.contains(lon_of, lat_of) if region else np.ones(len(kept), bool)
     left_out["region"] = int((~inside).sum())
     if not inside.any():
         raise InputError("antennas", left_out, "at least one that is not left out", source=str(path))
-    names, radio_of, net_of, _, _ = zip(*compress(kept, inside), strict=True)
-    return Antennas(_unique(names), radio_of, np.array(net_of, np.int64), lon_of[inside], lat_of[inside], left_out)
+    names, radio_of, mcc_of, net_of, _, _ = zip(*compress(kept, inside), strict=True)
+    mcc, net_of_all = np.array([mcc_of, net_of], np.int64)
+    return Antennas(_unique(names), radio_of, mcc, net_of_all, lon_of[inside], lat_of[inside], left_out)
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
@@ -119,8 +121,9 @@ def cells(found: Antennas, *, merged_m: float | None = None) -> Cells:
     site = np.arange(len(found))
     if merged_m is not None:
         first = 0
-        for net in np.unique(found.net):
-            own = np.flatnonzero(found.net == net)
+        operators, of = np.unique(np.column_stack([found.mcc, found.net]), axis=0, return_inverse=True)
+        for operator in range(len(operators)):
+            own = np.flatnonzero(of == operator)
             site[own] = first + grouped(xy[own], Limit(len(own), merged_m))
             first = site[own].max() + 1
     numbers, first_of, site = np.unique(site, return_index=True, return_inverse=True)
@@ -137,8 +140,8 @@ def cells(found: Antennas, *, merged_m: float | None = None) -> Cells:
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str, str, int, float, float]]:
-    """Line, name, radio, operator, longitude and latitude of each."""
+def _rows(path: Path) -> Iterator[tuple[int, str, str, int, int, float, float]]:
+    """Line, name, radio, country, operator, longitude and latitude of each."""
     with opened(path) as file:
         reader = csv.reader(file, strict=True)
         last, first = 0, True
@@ -157,13 +160,14 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, int, float, float]]:
             yield line, "-".join(row[:5]), row[0], *_numbers(row, line, path)
 
 
-def _numbers(row: list[str], line: int, path: Path) -> tuple[int, float, float]:
+def _numbers(row: list[str], line: int, path: Path) -> tuple[int, int, float, float]:
     def refuse(column: str, allowed: str) -> InputError:
         given = row[COLUMNS.index(column)]
         return InputError(f"line {line}, {column}", given, allowed, source=str(path))
 
-    if not re.fullmatch("[0-9]{1,5}", row[2]):
-        raise refuse("net", "a whole number of up to five digits")
+    for column, given, digits in zip(COLUMNS[1:5], row[1:5], (5, 5, 20, 20), strict=True):
+        if not (given.isascii() and given.isdigit() and len(given) <= digits):
+            raise refuse(column, f"a whole number of up to {digits} digits")
     places = []
     for column, most in (("lon", 180.0), ("lat", 90.0)):
         text = row[COLUMNS.index(column)]
@@ -173,4 +177,4 @@ def _numbers(row: list[str], line: int, path: Path) -> tuple[int, float, float]:
         if not -most <= place <= most:
             raise refuse(column, f"-{most:g} .. {most:g} degrees")
         places.append(place)
-    return int(row[2]), places[0], places[1]
+    return int(row[1]), int(row[2]), places[0], places[1]

@@ -7,8 +7,9 @@ that closes through the switch above them; M3 switches stand in a ring, too. Fib
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from edgewright.core.contracts import FloatArray, IntArray
 from edgewright.core.errors import InputError
 from edgewright.core.infrastructure import CELLS, KINDS, RADIOS, Infrastructure, Kind, Radio
+from edgewright.core.infrastructure.model import NODE_NUMBERS
 from edgewright.topology.layers import Layer
 from edgewright.topology.places import Plane
 from edgewright.topology.rings import Level, Rings, tours
@@ -24,6 +26,7 @@ FIBRE_S_PER_M = 5e-9
 CELL_MBPS, ACCESS_MBPS, AGGREGATION_MBPS, M3_MBPS = 10e3, 300e3, 6e6, 36e6
 SERVER = ("cpu", "memory_gb", "storage_gb", "cpu_price")
 SWITCHES: tuple[Kind, ...] = ("m1", "m2", "m3")
+_OURS = re.compile("m[123]-[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Cells:
     radio: NDArray[np.uint8]  # [N], bits of RADIOS
     xy: FloatArray  # float64[N, 2], metres
     plane: Plane
+    columns: Mapping[str, FloatArray] = field(default_factory=dict)
+    """What else is told of each, by field of `Node`, float64[N]."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,13 +57,20 @@ class Cells:
 
     @staticmethod
     def of_infrastructure(infrastructure: Infrastructure) -> Cells:
-        """Its cells. Raises InputError where there is none, or one without a place."""
+        """Its cells, with all that is told of them. Raises InputError where there is none, or one without a place."""
         chosen = infrastructure.of(*CELLS)
-        lon, lat = placed(infrastructure, chosen)
+        lon, lat = placed(infrastructure, chosen, "cells")
         plane = Plane.around(lon, lat)
         assert infrastructure.radio is not None
         ids = tuple(infrastructure.ids[i] for i in chosen)
-        return Cells(ids, infrastructure.kind[chosen], infrastructure.radio[chosen], plane.to_metres(lon, lat), plane)
+        kind, radio, xy = infrastructure.kind[chosen], infrastructure.radio[chosen], plane.to_metres(lon, lat)
+        told = {name: column[chosen] for name, column in infrastructure.nodes.items() if name not in ("lon", "lat")}
+        return Cells(ids, kind, radio, xy, plane, told)
+
+    def check_ids(self) -> None:
+        """Raises InputError for one that a switch above them will have."""
+        for name in filter(_OURS.fullmatch, self.ids):
+            raise InputError("id", name, f"another name: {name[:2]}-0 and so on are switches above the cells")
 
 
 def bits(radios: Sequence[Radio]) -> int:
@@ -66,11 +78,23 @@ def bits(radios: Sequence[Radio]) -> int:
     return sum(1 << RADIOS.index(name) for name in set(radios))
 
 
-def placed(infrastructure: Infrastructure, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+def left_out(infrastructure: Infrastructure) -> str:
+    """What `Cells.of_infrastructure` leaves, counted, in words; empty where that is nothing."""
+    words = {kind: (f"{kind.upper()} switch", f"{kind.upper()} switches") for kind in SWITCHES}
+    words |= {"switch": ("switch", "switches"), "fog": ("fog node", "fog nodes")}
+    counts = {
+        words.get(kind, (kind, f"{kind}s")): len(infrastructure.of(kind)) for kind in KINDS if kind not in CELLS
+    } | {("link", "links"): len(infrastructure.ends)}
+    return ", ".join(f"{many:,} {plural if many > 1 else one}" for (one, plural), many in counts.items() if many)
+
+
+def placed(
+    infrastructure: Infrastructure, chosen: IntArray, what: str = "of a kind that is asked for"
+) -> tuple[FloatArray, FloatArray]:
     """Longitude and latitude of these nodes. Raises InputError where there is none, or one without a place."""
     lon, lat = infrastructure.nodes["lon"][chosen], infrastructure.nodes["lat"][chosen]
     if not len(chosen):
-        raise InputError("nodes", 0, "one or more of a kind that is asked for")
+        raise InputError("nodes", 0, f"one or more {what}")
     if np.isnan(lon).any():
         i = int(chosen[np.isnan(lon)][0])
         raise InputError(f"nodes[{i}].lon", None, f"a place: {infrastructure.ids[i]} has none")
@@ -98,7 +122,7 @@ def with_rings(cells: Cells, rings: Rings) -> Infrastructure:
         cells.ids + tuple(f"{kind}-{i}" for kind, many in zip(SWITCHES, switches, strict=True) for i in range(many)),
         np.concatenate([cells.kind, np.repeat([KINDS.index(kind) for kind in SWITCHES], switches).astype(np.int8)]),
         ends,
-        {"lon": lon, "lat": lat},
+        {"lon": lon, "lat": lat} | _told(cells, sum(switches)),
         {
             "capacity_mbps": np.repeat([mbps for _, mbps in parts], [len(part) for part, _ in parts]),
             "distance_m": distance,
@@ -111,7 +135,12 @@ def with_rings(cells: Cells, rings: Rings) -> Infrastructure:
 def alone(cells: Cells) -> Infrastructure:
     """The cells without anything above them."""
     lon, lat = cells.plane.to_degrees(cells.xy)
-    return Infrastructure(cells.ids, cells.kind, nodes={"lon": lon, "lat": lat}, radio=cells.radio)
+    return Infrastructure(cells.ids, cells.kind, nodes={"lon": lon, "lat": lat} | _told(cells, 0), radio=cells.radio)
+
+
+def _told(cells: Cells, others: int) -> dict[str, FloatArray]:
+    """The columns of the cells, and of so many nodes after them of which nothing is told."""
+    return {name: np.append(told, np.full(others, NODE_NUMBERS[name][0])) for name, told in cells.columns.items()}
 
 
 def sites_of(infrastructure: Infrastructure) -> list[str]:
@@ -140,14 +169,18 @@ def with_sites(
     for i, kind in enumerate(KINDS[k] for k in infrastructure.kind[at]):
         for name, value in zip(SERVER, servers.get(kind, ()), strict=False):
             columns[name][len(infrastructure) + i] = value
-    links = {name: np.concatenate([values, np.zeros(many)]) for name, values in infrastructure.links.items()}
+    new = np.column_stack([at, len(infrastructure) + np.arange(many)])
+    if infrastructure.directed:
+        new = np.concatenate([new, new[:, ::-1]])
+    links = {name: np.concatenate([values, np.zeros(len(new))]) for name, values in infrastructure.links.items()}
     links["capacity_mbps"][len(infrastructure.ends) :] = np.inf
     links["reliability"][len(infrastructure.ends) :] = 1.0
+    names = [f"site-{infrastructure.ids[i]}" for i in at]
     assert infrastructure.radio is not None
     return Infrastructure(
-        infrastructure.ids + tuple(f"site-{infrastructure.ids[i]}" for i in at),
+        infrastructure.ids + tuple(f"{name}-site" if name in infrastructure.number else name for name in names),
         np.concatenate([infrastructure.kind, np.full(many, KINDS.index("server"), np.int8)]),
-        np.concatenate([infrastructure.ends, np.column_stack([at, len(infrastructure) + np.arange(many)])]),
+        np.concatenate([infrastructure.ends, new]),
         columns,
         links,
         np.concatenate([infrastructure.radio, np.zeros(many, np.uint8)]),

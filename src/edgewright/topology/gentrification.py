@@ -15,11 +15,14 @@ import numpy as np
 from edgewright.core.compiled import compiled
 from edgewright.core.contracts import FloatArray, IntArray
 from edgewright.core.errors import InputError
+from edgewright.topology.places import WIDEST_M
 from edgewright.topology.processes import MOST_POINTS, inside
-from edgewright.topology.regions import Window
+from edgewright.topology.regions import Region, Window
 
 CELLS = 128
 """Along each side of a grid that finds the hills around a place."""
+FARTHEST_M = 4 * WIDEST_M
+"""How far from the middle of a region an area may be whose hill reaches into it."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,25 @@ class Gentrification:
         kept = rng.random(len(hill)) < fallen((away - self.flat[hill]) / self.fall[hill])
         hill, away, turn = hill[kept], away[kept], turn[kept]
         return inside(self.xy[hill] + away[:, None] * np.column_stack([np.cos(turn), np.sin(turn)]), window)
+
+
+def reaching(region: Region, areas: Sequence[Area], margin_m: float) -> tuple[FloatArray, list[Area]]:
+    """Areas whose hills may come within `margin_m` of the region, and where they are on its plane, float64[K, 2].
+
+    Raises InputError where there is none, or one so wide that it comes from too far away.
+    """
+    window, plane = region.window.around(margin_m), region.plane
+    lon, lat = np.array([area.lon for area in areas]), np.array([area.lat for area in areas])
+    reach = np.array([area.radius_m * (0.5 + area.dispersion) for area in areas])
+    west, south, east, north = window.bounds
+    near = np.flatnonzero(plane.away_m(lon, lat) < reach + np.hypot(max(-west, east), max(-south, north)))
+    xy = plane.to_metres(lon[near], lat[near], FARTHEST_M)
+    x, y = xy.T
+    reach = reach[near]
+    here = (x > west - reach) & (x < east + reach) & (y > south - reach) & (y < north + reach)
+    if not here.any():
+        raise InputError("areas", "nothing in the region", "areas that reach into it")
+    return xy[here], [areas[i] for i in near[here]]
 
 
 def fallen(t: FloatArray) -> FloatArray:

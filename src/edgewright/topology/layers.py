@@ -21,7 +21,7 @@ from edgewright.core.errors import InputError
 from edgewright.core.infrastructure import Kind, Radio
 from edgewright.core.tables import number, read_rows
 from edgewright.topology import processes, theory
-from edgewright.topology.gentrification import Area, Gentrification
+from edgewright.topology.gentrification import Area, Gentrification, reaching
 from edgewright.topology.hard_core import survivors
 from edgewright.topology.processes import Marks, Ties
 from edgewright.topology.regions import Region, features
@@ -84,16 +84,20 @@ class Layer:
     kind: Kind
     radio: tuple[Radio, ...]
     xy: FloatArray  # float64[N, 2], metres on the region's plane
+    left_out: str = ""
+    """What of a file has nothing to do with the region, counted, in words."""
 
 
 def macro_layer(region: Region, macro: Macro, areas: Sequence[Area], rng: np.random.Generator) -> Layer:
     """Raises InputError where the process cannot have such a density."""
-    window, r = region.window, macro.distance_m
+    window, r, left_out = region.window, macro.distance_m, ""
     if macro.process in OF_AREAS:
         if not areas:
             raise InputError("areas", 0, f"one at least for the process {macro.process}")
-        places = region.plane.to_metres(np.array([a.lon for a in areas]), np.array([a.lat for a in areas]))
-        people = Gentrification(places, areas)
+        places, near = reaching(region, areas, r)
+        if len(near) < len(areas):
+            left_out = f"{len(areas) - len(near):,} of {len(areas):,} areas that do not reach into the region"
+        people = Gentrification(places, near)
         wanted = macro.per_km2 * window.area_km2
         if macro.process == "inhomogeneous-poisson":
             factor = theory.Expected.of(window, people, 0.0).factor(wanted)
@@ -111,7 +115,7 @@ def macro_layer(region: Region, macro: Macro, areas: Sequence[Area], rng: np.ran
         xy = processes.thomas(window, macro.per_km2 / macro.cluster, macro.cluster, r, rng)
     if not len(xy):
         raise InputError("region", f"no cell at {macro.per_km2:g} per km^2", "a larger region, or a higher density")
-    return Layer("macro", "macro_cell", ("LTE", "NR"), xy)
+    return Layer("macro", "macro_cell", ("LTE", "NR"), xy, left_out)
 
 
 def around_layer(name: str, mean: float, macro: Layer, radius_m: float, rng: np.random.Generator) -> Layer:
@@ -127,14 +131,15 @@ def around_layer(name: str, mean: float, macro: Layer, radius_m: float, rng: np.
         if not close.any():
             return Layer(name, rule.kind, ("NR",), xy)
         xy[close] = _evenly(parents[close], rule.from_macro_m, radius_m, rng)
-    allowed = f"fewer, or a wider radius, so that all are {rule.apart_m:g} m apart"
+    allowed = f"fewer, or a lower density of macro cells, so that all are {rule.apart_m:g} m apart"
     raise InputError(name, f"{mean:g} for each macro cell within {radius_m:.0f} m", allowed)
 
 
 def _evenly(middles: FloatArray, inner_m: float, outer_m: float, rng: np.random.Generator) -> FloatArray:
     """float64[N, 2], one in the ring around each."""
     if not 0 <= inner_m < outer_m:
-        raise InputError("radius_m", outer_m, f"> {inner_m:g}, the least distance from the macro cell")
+        allowed = f"> {inner_m:g} m from it, as a lower density of macro cells has, or none of this kind"
+        raise InputError("around", f"{outer_m:.3g} m for each macro cell", allowed)
     away = np.sqrt(rng.uniform(inner_m**2, outer_m**2, len(middles)))
     turn = rng.uniform(0, 2 * np.pi, len(middles))
     found: FloatArray = middles + away[:, None] * np.column_stack([np.cos(turn), np.sin(turn)])
@@ -162,33 +167,45 @@ def femto_layer(region: Region, buildings: str | Path, rng: np.random.Generator)
     away = np.repeat(radius_of[inside], many) * np.sqrt(rng.random(many.sum()))
     turn = rng.uniform(0, 2 * np.pi, many.sum())
     xy = np.repeat(middles, many, axis=0) + away[:, None] * np.column_stack([np.cos(turn), np.sin(turn)])
-    return Layer("femto", "femto_cell", ("LTE", "NR"), xy)
+    out = len(rows) - len(middles)
+    left_out = f"{out:,} of {len(rows):,} buildings outside the region" if out else ""
+    return Layer("femto", "femto_cell", ("LTE", "NR"), xy, left_out)
 
 
 def road_layer(region: Region, roads: str | Path) -> Layer:
     """A cell each kilometre of the lines of a GeoJSON file, as far as they run in the region; the first half a step
     from where each begins. Raises InputError that names the file.
     """
-    from shapely import LineString
+    from shapely import LineString, box
     from shapely.errors import ShapelyError
     from shapely.geometry import shape
 
     found = [np.empty((0, 2))]
+    here, many, out = box(*region.shape.bounds), 0, 0
     for where, geometry, _ in features(roads):
         try:
             if geometry["type"] not in ("LineString", "MultiLineString"):
                 raise InputError("type", geometry["type"], "LineString or MultiLineString")
             lines = shape(geometry)
             for line in getattr(lines, "geoms", [lines]):
-                path = LineString(region.plane.to_metres(*np.array(line.coords)[:, :2].T))
+                places = np.array(line.coords)[:, :2].T
+                many += 1
+                if not line.intersects(here):
+                    out += 1
+                    continue
+                path = LineString(region.plane.to_metres(places[0], places[1], math.inf))
                 steps = np.arange(ROAD_M / 2, path.length, ROAD_M)
                 found.append(np.array([path.interpolate(step).coords[0] for step in steps]).reshape(-1, 2))
         except InputError as error:
             raise InputError(f"{where}.geometry.{error.field}", error.given, error.allowed, source=str(roads)) from None
-        except (ShapelyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (ShapelyError, TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
             raise InputError(f"{where}.geometry", str(error), "coordinates", source=str(roads)) from None
     xy = np.concatenate(found)
-    return Layer("road", "macro_cell", ("LTE", "NR"), xy[region.window.contains(xy)])
+    xy = xy[region.window.contains(xy)]
+    left_out = f"{out:,} of {many:,} roads outside the region" if out else ""
+    if not len(xy):
+        left_out = f"{many:,} road{'s' * (many != 1)}, none with a cell in the region"
+    return Layer("road", "macro_cell", ("LTE", "NR"), xy, left_out)
 
 
 @dataclass(frozen=True)

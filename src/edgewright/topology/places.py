@@ -32,18 +32,22 @@ class Plane:
         x, y, z = (places.min(axis=0) + places.max(axis=0)) / 2
         return Plane(float(np.degrees(np.arctan2(y, x))), float(np.degrees(np.arctan2(z, np.hypot(x, y)))))
 
-    def to_metres(self, lon: FloatArray, lat: FloatArray) -> FloatArray:
-        """float64[N, 2], metres east and north of the middle. Raises InputError where a place is farther from it than
-        `WIDEST_M`.
-        """
+    def away_m(self, lon: FloatArray, lat: FloatArray) -> FloatArray:
+        """float64[N], from the middle, however far."""
+        places, (up, sides) = _directions(lon, lat), self._axes()
+        away: FloatArray = EARTH_M * np.arctan2(np.hypot(*(places @ sides).T), places @ up)
+        return away
+
+    def to_metres(self, lon: FloatArray, lat: FloatArray, widest_m: float = WIDEST_M) -> FloatArray:
+        """float64[N, 2], metres east and north of the middle. Raises InputError where a place is farther from it."""
         places = _directions(lon, lat)
         up, sides = self._axes()
         across = places @ sides
         sine = np.hypot(*across.T)
         away = np.arctan2(sine, places @ up)
         farthest = float(away.max(initial=0.0) * EARTH_M)
-        if farthest > WIDEST_M:
-            raise InputError("region", f"{farthest / 1e3:.0f} km around its middle", f"up to {WIDEST_M / 1e3:g} km")
+        if farthest > widest_m:
+            raise InputError("region", f"{farthest / 1e3:.0f} km around its middle", f"up to {widest_m / 1e3:g} km")
         metres: FloatArray = across * (EARTH_M * np.divide(away, sine, out=np.ones_like(away), where=sine > 0))[:, None]
         return metres
 

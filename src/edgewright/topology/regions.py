@@ -17,6 +17,10 @@ from edgewright.topology.places import WIDEST_M, Plane
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+WIDEST_CIRCLE_M = 0.8 * WIDEST_M
+"""The middle of what lies in it may be another one, from which all has to be near enough, too."""
+SHAPES = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
+"""Kinds of geometry that have coordinates."""
 SIDE_DEGREES = 0.02
 """Sides along parallels are bent on a plane: they are cut into pieces of this length."""
 
@@ -82,6 +86,8 @@ class Region:
     """Polygons on Earth, in degrees east and north."""
 
     shape: BaseGeometry
+    others: int = 0
+    """Features of its file that are no polygons, left out."""
 
     def __post_init__(self) -> None:
         west, south, east, north = self.shape.bounds if not self.shape.is_empty else (np.nan,) * 4
@@ -99,6 +105,8 @@ class Region:
         for name, low, high in (("lon", west, east), ("lat", south, north)):
             if not low < high:
                 raise InputError(f"region.{name}", (low, high), "from less to more")
+        if east - west >= 360:
+            raise InputError("region.lon", (west, east), "less wide than all around the Earth: less than 360 degrees")
         return Region(Polygon([(west, south), (east, south), (east, north), (west, north)]))
 
     @staticmethod
@@ -106,8 +114,8 @@ class Region:
         """Around a place. Raises InputError where it has none or is too large."""
         from shapely.geometry import Polygon
 
-        if not 0 < radius_m <= WIDEST_M:
-            raise InputError("radius_m", radius_m, f"up to {WIDEST_M:g}")
+        if not 0 < radius_m <= WIDEST_CIRCLE_M:
+            raise InputError("radius_m", radius_m, f"more than 0, up to {WIDEST_CIRCLE_M:g}")
         turn = np.linspace(0.0, 2 * np.pi, 128, endpoint=False)
         ring = radius_m * np.column_stack([np.cos(turn), np.sin(turn)])
         return Region(Polygon(np.column_stack(Plane(lon, lat).to_degrees(ring))))
@@ -120,11 +128,12 @@ class Region:
         from shapely.geometry import shape
 
         polygons = []
-        for where, geometry, _ in features(path):
+        found = features(path)
+        for where, geometry, _ in found:
             if geometry.get("type") in ("Polygon", "MultiPolygon"):
                 try:
                     polygons.append(shape(geometry))
-                except (ShapelyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                except (ShapelyError, TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
                     raise InputError(f"{where}.geometry", str(error), "coordinates", source=str(path)) from None
         if not polygons:
             raise InputError("features", "no Polygon", "one at least", source=str(path))
@@ -133,7 +142,7 @@ class Region:
                 allowed = "polygons whose sides do not cross"
                 raise InputError(f"polygon {number}", polygon.geom_type, allowed, source=str(path))
         try:
-            return Region(union_all(polygons))
+            return Region(union_all(polygons), len(found) - len(polygons))
         except InputError as error:
             raise error.at(str(path)) from None
 
@@ -190,5 +199,7 @@ def features(path: str | Path) -> list[tuple[str, dict[str, object], dict[str, o
         geometry, properties = feature.get("geometry"), feature.get("properties") or {}
         if not isinstance(geometry, dict) or "type" not in geometry or not isinstance(properties, dict):
             raise InputError(where, feature, "a Feature with a geometry and properties", source=str(path))
+        if geometry["type"] in SHAPES and "coordinates" not in geometry:
+            raise InputError(f"{where}.geometry", geometry, "coordinates", source=str(path))
         given.append((where, geometry, properties))
     return given

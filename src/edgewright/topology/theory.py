@@ -144,4 +144,6 @@ class Expected:
             if reached >= count:
                 return float(brentq(lambda c: self.count(c) - count, below, c, rtol=1e-12)) if below else c
             below, most = c, max(most, reached)
-        raise InputError("density", f"{count:.0f} cells in the mean", f"up to {most:.0f} at this distance and thinning")
+        form = ".0f" if most >= 1000 else ".6g"
+        allowed = f"up to {most:{form}} at this distance and thinning"
+        raise InputError("density", f"{count:{form}} cells in the mean", allowed)

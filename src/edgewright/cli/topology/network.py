@@ -16,10 +16,12 @@ from edgewright.cli.topology.options import (
     Map,
     Out,
     RegionText,
+    check_finite,
     check_outputs,
     choice_of,
     limits_of,
     region_of,
+    say_others,
     write_infrastructure,
 )
 from edgewright.core.errors import InputError
@@ -42,15 +44,17 @@ def generate(
         ),
     ] = None,
     process: Annotated[str, typer.Option(help="Of macro cells, as in the docs.")] = "inhomogeneous-matern-ii",
-    per_km2: Annotated[float, typer.Option(help="Mean density of macro cells.")] = 12.0,
+    per_km2: Annotated[float | None, typer.Option(help="Mean density of macro cells. Default: 12.")] = None,
     cells: Annotated[int | None, typer.Option(min=1, help="Mean number of macro cells, instead of a density.")] = None,
     distance_m: Annotated[float, typer.Option(help="No two macro cells closer; spread of a Thomas cluster.")] = 125.0,
     marks: Annotated[
-        str, typer.Option(help="Which of two cells too close stays: random, or intensity (as published).")
-    ] = "random",
+        str | None,
+        typer.Option(help="Which of two cells too close stays: random (default), or intensity (as published)."),
+    ] = None,
     ties: Annotated[
-        str, typer.Option(help="With --marks intensity, of equal ones: keep (as published), random.")
-    ] = "keep",
+        str | None,
+        typer.Option(help="With --marks intensity, of equal ones: keep (default, as published), or random."),
+    ] = None,
     micro: Annotated[float, typer.Option(help="For each macro cell; 3 in 3GPP TR 38.913.")] = 0.0,
     pico: Annotated[float, typer.Option(help="For each macro cell; 4 in 3GPP TR 36.814.")] = 0.0,
     small: Annotated[float, typer.Option(help="For each macro cell; 3 in the reference.")] = 0.0,
@@ -69,18 +73,38 @@ def generate(
     from edgewright.topology.build import Cells
     from edgewright.topology.processes import Marks, Ties
 
+    numbers = {"radius_km": radius_km, "per_km2": per_km2, "distance_m": distance_m}
+    check_finite(**numbers, micro=micro, pico=pico, small=small)
     limits = limits_of(limit or [])
     check_outputs(out, html, figure)
-    where, name = _where(city, radius_km, region)
+    kind = choice_of("--process", process, layers.PROCESSES)
+    needed = kind in layers.OF_AREAS
+    with_marks = "with --process inhomogeneous-matern-ii"
+    for option, given, good, allowed in (
+        ("--areas", areas, needed, f"with --process {' or '.join(layers.OF_AREAS)}"),
+        ("--marks", marks, kind == "inhomogeneous-matern-ii", with_marks),
+        (
+            "--ties",
+            ties,
+            kind == "inhomogeneous-matern-ii" and marks == "intensity",
+            f"{with_marks}, --marks intensity",
+        ),
+        ("--per-km2", per_km2, cells is None, "without --cells"),
+        ("--figure", figure, rings, "without --no-rings"),
+        ("--limit", limit, rings, "without --no-rings"),
+    ):
+        if given not in (None, []) and not good:
+            raise InputError(option, str(given) if isinstance(given, Path) else given, allowed)
+    where, name = _where(city, radius_km, region, as_json)
+    default = layers.Macro()
     macro = layers.Macro(
-        choice_of("--process", process, layers.PROCESSES),
-        cells / where.window.area_km2 if cells else per_km2,
+        kind,
+        cells / where.window.area_km2 if cells else default.per_km2 if per_km2 is None else per_km2,
         distance_m,
-        choice_of("--ties", ties, get_args(Ties)),
-        marks=choice_of("--marks", marks, get_args(Marks)),
+        choice_of("--ties", ties, get_args(Ties)) if ties is not None else default.ties,
+        marks=choice_of("--marks", marks, get_args(Marks)) if marks is not None else default.marks,
     )
-    needed = macro.process in layers.OF_AREAS
-    people = _areas(areas, where) if needed else ()
+    people = _areas(areas, where, as_json) if needed else ()
     around = {"micro": micro, "pico": pico, "small": small}
     plan = layers.Plan(macro, tuple(people), around, buildings, roads)
     made = []
@@ -88,6 +112,8 @@ def generate(
         made.append(layer)
         if not as_json:
             typer.echo(f"{len(layer.xy):>9,} {layer.name} cell{'s' * (len(layer.xy) != 1)}")
+        if layer.left_out and (areas or layer.name != "macro"):  # of the cities known nobody gave a file
+            typer.echo(f"left out: {layer.left_out}", err=as_json)
     if not as_json:
         density = len(made[0].xy) / where.window.area_km2
         at = f"{len(people)} areas, " if needed else ""
@@ -112,27 +138,39 @@ def rings(
     as_json: Json = False,
 ) -> None:
     """Group cells under M1 switches, these in access rings, these under M2 switches, and on to M3."""
+    check_finite(merge_m=merge_m)
     limits = limits_of(limit or [])
     check_outputs(out, html, figure)
     if (antennas is None) == (infrastructure is None):
         raise InputError("--antennas, --infrastructure", "none or both", "one of them")
     where = region_of(region) if region else None
+    if where:
+        say_others(where, as_json)
     if infrastructure is not None:
         from edgewright.core.infrastructure import exchange
-        from edgewright.topology.build import Cells
+        from edgewright.topology.build import Cells, left_out
 
         if radio or net or where or merge_m is not None:
             raise InputError("--infrastructure", "with --radio, --net, --region or --merge-m", "these with --antennas")
         found, notes = exchange.load(infrastructure)
         for note in notes:
             typer.echo(note, err=True)
-        cells, name = Cells.of_infrastructure(found), infrastructure.stem
+        try:
+            cells, name = Cells.of_infrastructure(found), infrastructure.stem
+            cells.check_ids()
+        except InputError as error:
+            raise error.at(str(infrastructure)) from None
+        if out_of := left_out(found):
+            typer.echo(f"left out: {out_of}", err=as_json)
     else:
         from edgewright.topology import antennas as files
 
         assert antennas is not None
         read = files.read(antennas, radios=radio or (), nets=net or (), region=where)
-        cells, name = files.cells(read, merged_m=merge_m), antennas.stem
+        try:
+            cells, name = files.cells(read, merged_m=merge_m), antennas.stem
+        except InputError as error:
+            raise error.at(str(antennas)) from None
         out_of = ", ".join(f"{many:,} by {reason}" for reason, many in read.left_out.items() if many)
         if out_of:
             typer.echo(f"left out: {out_of}", err=as_json)
@@ -199,7 +237,7 @@ def _say(made: Rings) -> None:
         members = len(level)
 
 
-def _where(city: str | None, radius_km: float | None, region: str | None) -> tuple[Region, str]:
+def _where(city: str | None, radius_km: float | None, region: str | None, as_json: bool) -> tuple[Region, str]:
     """Raises InputError."""
     from edgewright.topology.areas import find_city, radius_m
     from edgewright.topology.regions import Region
@@ -209,15 +247,25 @@ def _where(city: str | None, radius_km: float | None, region: str | None) -> tup
     if region is not None:
         if radius_km is not None:
             raise InputError("--radius-km", radius_km, "with --city")
-        return region_of(region), Path(region).stem if region.endswith(GEOJSON) else region
+        where = region_of(region)
+        try:
+            _ = where.window  # on a plane
+        except InputError as error:
+            raise error.at(region) from None
+        say_others(where, as_json)
+        return where, Path(region).stem if region.lower().endswith(GEOJSON) else region
     assert city is not None
     found = find_city(city)
+    if found.of_name > 1:
+        typer.echo(f"{found}: the largest of {found.of_name} of this name", err=as_json)
     wide = radius_m(found.population) if radius_km is None else radius_km * 1e3
     return Region.circle(found.lon, found.lat, wide), str(found)
 
 
-def _areas(path: Path | None, region: Region) -> list[Area]:
+def _areas(path: Path | None, region: Region, as_json: bool) -> list[Area]:
     """Raises InputError."""
     from edgewright.topology import areas
 
-    return areas.read(path) if path else areas.cities_in(region)
+    if path:
+        return areas.read(path, lambda what: typer.echo(f"left out: {what}", err=as_json))
+    return areas.cities_in(region)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -87,7 +88,7 @@ def region_of(text: str) -> Region:
     """Raises InputError."""
     from edgewright.topology.regions import Region
 
-    if text.endswith(GEOJSON):
+    if text.lower().endswith(GEOJSON):
         return Region.read(text)
     try:
         west, south, east, north = map(float, text.split(","))
@@ -97,6 +98,20 @@ def region_of(text: str) -> Region:
         return Region.box(west, south, east, north)
     except InputError as error:
         raise error.at(f"--region {text}") from None
+
+
+def check_finite(**given: float | None) -> None:
+    """By names of options, `_` for `-`. Raises InputError for one that is nan or infinite."""
+    for name, value in given.items():
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"--{name.replace('_', '-')}", value, "a finite number")
+
+
+def say_others(region: Region, err: bool) -> None:
+    """What its file has beside polygons."""
+    if region.others:
+        what = "feature that is no polygon" if region.others == 1 else "features that are no polygons"
+        typer.echo(f"left out: {region.others:,} {what} of the region's file", err=err)
 
 
 def choice_of(option: str, given: str, allowed: Sequence[T]) -> T:

@@ -288,6 +288,8 @@ def _of_geojson(data: Any, source: str) -> Found:
         if not isinstance(shape, dict) or not isinstance(attrs, dict):
             raise InputError(where, feature, "a geometry and properties, or null", source=source)
         attrs, kind, course = dict(attrs), shape.get("type"), shape.get("coordinates")
+        if not isinstance(kind, str | None):
+            raise InputError(f"{where}.geometry.type", kind, "text", source=source)
         if kind == "LineString" or (kind is None and "source" in attrs):
             ends = [_key(attrs.pop(word, None), f"{where}.properties.{word}", source) for word in ("source", "target")]
             links.append((ends[0], ends[1], attrs))

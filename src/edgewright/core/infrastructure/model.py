@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,8 @@ CELLS: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind.endswith("cell"))
 RADIOS: tuple[Radio, ...] = get_args(Radio)
 _WITHOUT = {"lon": np.nan, "lat": np.nan, "lifetime_s": np.inf, "capacity_mbps": np.inf}
 """What stands in an array where the file has nothing."""
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_LONGEST = 200
 
 
 def _numbers(part: type[Part]) -> dict[str, tuple[float, Mapping[str, float]]]:
@@ -48,8 +51,8 @@ NODE_NUMBERS, LINK_NUMBERS = _numbers(Node), _numbers(Link)
 class Infrastructure:
     """N nodes, L links. Columns that are not given have the defaults of `fields.Node` and `fields.Link`.
 
-    Raises InputError that names the column and the entry for one of another length, out of its limits, an id that
-    comes twice, a link to nowhere or to where it began.
+    Raises InputError that names the column and the entry for one of another length, out of its limits, an id that is
+    none or comes twice, a link to nowhere or to where it began.
     """
 
     ids: tuple[str, ...]
@@ -66,6 +69,9 @@ class Infrastructure:
     directed: bool = False
 
     def __post_init__(self) -> None:
+        for i, name in enumerate(self.ids):
+            if not 0 < len(name) <= _LONGEST or _CONTROL.search(name):
+                raise InputError(f"nodes[{i}].id", name, f"1 .. {_LONGEST} characters, no control characters")
         unique(self.ids, "nodes[{}].id")
         count = len(self.ids)
         arrays = {

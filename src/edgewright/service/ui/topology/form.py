@@ -74,7 +74,7 @@ class Form:
             self._where = self._toggle("Where", {CITY: "In a city", BOX: "In a box"})
             with box("div", "pair") as city:
                 self._add("city", "City", _text("Madrid"), "As Madrid or Madrid,ES.")
-                self._add("radius_km", "Radius, km", _number(min=0.1, max=500), "Empty: as wide as the city.")
+                self._add("radius_km", "Radius, km", _number(min=0.1, max=400), "Empty: as wide as the city.")
             sides = self._add("region", "Box, degrees", self._box, "West, south, east, north: positive is east, north.")
             city.bind_visibility_from(self._where, "value", value=CITY)
             sides.box.bind_visibility_from(self._where, "value", value=BOX)
@@ -146,7 +146,7 @@ class Form:
             asked["city"] = (f["city"].value or "").strip()
             wrong["city"] = None if asked["city"] else "Name a city."
             if f["radius_km"].value is not None:
-                take("radius_km", 0.1, 500)
+                take("radius_km", 0.1, 400)
         else:
             west, south, east, north = asked["region"] = f["region"].values
             if None in asked["region"]:
