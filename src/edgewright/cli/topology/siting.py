@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgewright.cli.options import Json, Seed, check_file, writable
-from edgewright.cli.topology.options import Figure, Map, Out, RegionText, check_outputs, region_of, write_infrastructure
+from edgewright.cli.topology.options import (
+    Figure,
+    Map,
+    Out,
+    RegionText,
+    check_outputs,
+    region_of,
+    say_others,
+    write_infrastructure,
+)
 from edgewright.core.errors import InputError
 from edgewright.core.files import replacing
 
@@ -195,6 +204,8 @@ def _spread(
     except InputError as error:
         raise error.at(str(path)) from None
     where = region_of(region) if region else None
+    if where:
+        say_others(where, as_json)
     try:
         cells, chance = spread(found, where, seed)
     except InputError as error:
