@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +56,7 @@ def test_lifecycle(client: Client, tmp_path: Path) -> None:
         assert (early.status_code, "not ready" in early.json()["message"]) == (409, True)
     found = ready(client)
     assert found["asked"] == Asked.model_validate(body(small=2.0, seed=3)).model_dump(exclude_none=True)
-    assert client.get(ALL).json() == [found]
+    assert client.get(ALL).json() == [{key: value for key, value in found.items() if key != "asked"}]
     assert found["area_km2"] == pytest.approx(3.71, abs=0.01)
     assert found["per_km2"] == found["cells"]["macro_cell"] / found["area_km2"]
     kept = client.get(f"{ALL}/small/infrastructure")
@@ -106,6 +108,8 @@ def test_cells_follow_the_areas_that_are_given(client: Client) -> None:
         ({"region": [2.1, 41.3, 2.2, "41.4"]}, "region.3"),
         ({"process": "thoma"}, "process"),
         ({"per_km2": 0}, "per_km2"),
+        ({"region": [0.0, 0.0, 1e-164, 1e-164]}, "region"),
+        ({"region": None, "city": "Madrid", "radius_km": 1e-200}, "radius_km"),
         ({"per_km2": "12"}, "per_km2"),
         ({"per_km2": None, "cells": 0}, "cells"),
         ({"cells": 10}, "cells"),
@@ -271,6 +275,51 @@ def test_a_process_that_dies_is_told(client: Client, tmp_path: Path) -> None:
     assert kept._process
     kept._process.kill()
     assert "ended before" in ready(client, phase="failed")["error"]["message"]
+
+
+def test_one_that_cannot_start_does_not_keep_the_next_waiting(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(topologies.CONTEXT, "Pipe", full)
+        client.post(ALL, json=body("first"))
+        assert "Too many open files" in ready(client, "first", "failed")["error"]["message"]
+    client.post(ALL, json=body("second"))
+    ready(client, "second")
+
+
+def test_what_generates_ends_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
+    """Killed, that cannot end it; and the next start generates the same."""
+    script = f"""
+import os, pathlib, signal, time
+from edgewright.service.topologies import Topologies
+from edgewright.service.generation import Asked
+if __name__ == "__main__":
+    kept = Topologies(pathlib.Path({str(tmp_path)!r}))
+    kept.restore()
+    kept.create(Asked(name="long", region={BOX}, process="poisson", cells=150_000))
+    while not kept.kept["long"].step:
+        time.sleep(0.05)
+    print(kept._process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    path = tmp_path / "asks.py"
+    path.write_text(script)
+    pid = int(subprocess.run([sys.executable, path], capture_output=True, text=True, check=False, timeout=60).stdout)
+    until(lambda: not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text(), 30)
+
+
+def test_a_file_that_is_missing_is_not_found(client: Client, tmp_path: Path) -> None:
+    client.post(ALL, json=body())
+    ready(client)
+    (tmp_path / "data" / "topologies" / "small" / MAP).unlink()
+    assert client.get(f"{ALL}/small/map").status_code == 404
+
+
+def test_clusters_that_reach_far_outside_are_refused(client: Client) -> None:
+    client.post(ALL, json=body(process="thomas", distance_m=10_000.0, per_km2=1_000.0))
+    assert ready(client, phase="failed")["error"]["field"] == "distance_m"
 
 
 def test_a_disk_that_refuses_is_told(client: Client, tmp_path: Path) -> None:

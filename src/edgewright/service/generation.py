@@ -16,7 +16,7 @@ from edgewright.topology.layers import OF_AREAS, Macro, Process
 from edgewright.topology.processes import Marks, Ties
 from edgewright.topology.regions import Region
 
-MOST_CELLS = 200_000
+MOST_CELLS, MOST_DRAWN, LEAST_KM2 = 200_000, 2_000_000, 1e-6
 """Expected ones of all kinds, of one topology."""
 INFRASTRUCTURE, MAP = "infrastructure.json", "map.html"
 Step = Literal["place", "cells", "rings", "files"]
@@ -46,7 +46,7 @@ class Asked(Part):
     name: Name
     city: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     """NAME or NAME,COUNTRY: a circle around it."""
-    radius_km: Annotated[float, Field(gt=0, le=400)] | None = None
+    radius_km: Annotated[float, Field(ge=0.001, le=400)] | None = None
     """Of that circle. None: as wide as the city."""
     region: Annotated[list[Degrees], Field(min_length=4, max_length=4)] | None = None
     """West, south, east, north."""
@@ -72,6 +72,8 @@ class Asked(Part):
 
     def density(self, area_km2: float) -> float:
         """Macro cells per square kilometre of a region so large. Raises NoRoom for too many cells."""
+        if not area_km2 >= LEAST_KM2:
+            raise InputError("region", self.region, f"{LEAST_KM2 * 1e6:g} m2 or more")
         density = self.cells / area_km2 if self.cells else self.per_km2 or Macro.per_km2
         expected = density * area_km2 * (1 + self.micro + self.pico + self.small)
         if expected > MOST_CELLS:
@@ -127,6 +129,10 @@ def generate(asked: Asked, folder: Path, say: Callable[[Step, dict[str, int]], A
     say("place", cells)
     region, title = _where(asked)
     density = asked.density(region.window.area_km2)
+    if asked.process == "thomas":
+        drawn = density * region.window.around(6 * asked.distance_m).area_km2
+        if drawn > MOST_DRAWN:
+            raise NoRoom("distance_m", asked.distance_m, "less: clusters around so far outside are drawn, too")
     macro = layers.Macro(asked.process, density, asked.distance_m, asked.ties, marks=asked.marks)
     people = _people(asked, region)
     say("cells", cells)

@@ -12,8 +12,8 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Literal
@@ -143,6 +143,8 @@ class Topologies:
 
     def _read(self, folder: Path) -> Topology | None:
         file = folder / DOCUMENT
+        for cut in folder.glob(".writing-*"):  # off by a kill
+            cut.unlink(missing_ok=True)
         if not file.exists():
             shutil.rmtree(folder, ignore_errors=True)  # what a crash left
             return None
@@ -178,11 +180,7 @@ class Topologies:
                 if self._stop or topology is None:
                     return
                 topology.phase, topology.began = "generating", time.monotonic()
-                ours, theirs = CONTEXT.Pipe(duplex=False)
-                process = self._process = self._start(topology, theirs)
-            theirs.close()
-            outcome = _listen(topology, ours)
-            process.join()
+            outcome = self._generated(topology)
             with self._changing:
                 self._process = None
                 if self._stop or self.kept.get(topology.name) is not topology:
@@ -199,32 +197,54 @@ class Topologies:
     def _next(self) -> Topology | None:
         return next((each for each in self.kept.values() if each.unfinished), None)
 
-    def _start(self, topology: Topology, say: Connection) -> SpawnProcess:
-        arguments = (topology.asked, self.folder / topology.name, say)
-        process = CONTEXT.Process(target=_serve, args=arguments, name="topology", daemon=True)
-        process.start()
-        return process
+    def _generated(self, topology: Topology) -> Made | Exception:
+        """By a process of its own, which `close` and `delete` end. Nothing may end this thread: others wait."""
+        try:
+            ours, theirs = CONTEXT.Pipe(duplex=False)
+            with ours, theirs:
+                with self._changing:
+                    if self._stop or self.kept.get(topology.name) is not topology:
+                        return RuntimeError("it was deleted")
+                    arguments = (topology.asked, self.folder / topology.name, theirs)
+                    process = CONTEXT.Process(target=_serve, args=arguments, name="topology", daemon=True)
+                    process.start()
+                    self._process = process
+                theirs.close()
+                outcome = _listen(topology, ours)
+                process.join()
+            return outcome
+        except Exception as error:  # no memory or file left for it
+            log.warning("topology_not_started", detail=str(error))
+            return error
 
 
 def _listen(topology: Topology, said: Connection) -> Made | Exception:
     """Note how far it is, until it is done, failed or gone."""
-    with said:
-        while True:
-            try:
-                news = said.recv()
-            except (EOFError, OSError):  # OSError: in the middle of a message
-                return RuntimeError("the process that generated it ended before it was done: too little memory?")
-            if isinstance(news, Made | Exception):
-                return news
-            topology.step, topology.cells = news
+    while True:
+        try:
+            news = said.recv()
+        except (EOFError, OSError):  # OSError: in the middle of a message
+            return RuntimeError("the process that generated it ended before it was done: too little memory?")
+        if isinstance(news, Made | Exception):
+            return news
+        topology.step, topology.cells = news
 
 
 # In the process that generates
 
 
+def _end_with_parent() -> None:
+    """One that is killed cannot end what it started, and the next would generate the same beside it."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
 def _serve(asked: Asked, folder: Path, say: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     os.nice(GIVES_WAY)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         try:
             say.send(generate(asked, folder, lambda *news: say.send(news)))

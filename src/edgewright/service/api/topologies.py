@@ -31,8 +31,11 @@ Chosen = Annotated[Topology, Depends(_topology)]
 
 @router.get("")
 def get_topologies(runtime: Running) -> list[Json]:
-    """All that are kept, oldest first."""
-    return [topology_view(each) for each in list(runtime.topologies.kept.values())]
+    """All that are kept, oldest first, without what was asked: areas can be many."""
+    return [
+        {key: value for key, value in topology_view(each).items() if key != "asked"}
+        for each in list(runtime.topologies.kept.values())
+    ]
 
 
 @router.post("", status_code=202, dependencies=[WithKey])
@@ -69,7 +72,12 @@ def delete_topology(chosen: Chosen, runtime: Running) -> None:
 def _file(chosen: Topology, runtime: Running, file: str, kind: str, **headers: str) -> FileResponse:
     if chosen.phase != "ready":
         raise Conflict(f"topology {chosen.name!r} is not ready: it is {chosen.phase}")
-    return FileResponse(runtime.topologies.folder / chosen.name / file, headers=headers, media_type=kind)
+    path = runtime.topologies.folder / chosen.name / file
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise NotFound(f"{file} of topology {chosen.name!r}: {error.strerror}") from error
+    return FileResponse(path, headers=headers, media_type=kind, stat_result=found)
 
 
 def topology_view(topology: Topology) -> Json:

@@ -119,6 +119,8 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
     @parent.get("/topology/{name}/{which}", include_in_schema=False)
     async def topology_file(name: str, which: Literal["map", "infrastructure"]) -> Response:
         """From here, as a browser may not reach the API."""
+        if name in (".", ".."):  # which the client would take for a step in the address
+            raise HTTPException(404, f"no topology {name!r}")
         try:
             answer = await api.topology_file(name, which)
         except (ApiGone, ApiError) as error:
