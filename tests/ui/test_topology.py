@@ -114,7 +114,7 @@ pytest.importorskip("selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-from .visitor import attribute, click, press, send  # noqa: E402
+from .visitor import attribute, click, cut_off, press, send, too_small  # noqa: E402
 from .visitor import words as shown  # noqa: E402
 
 FRAME = ".frame iframe"
@@ -278,16 +278,8 @@ def test_looks(empty: Server, browse: Browse, width: int, theme: str) -> None:
     click(chrome, "//*[contains(@class, 'advanced')]//*[contains(@class, 'q-item')]")
     press(chrome, "Where", "In a box")
     until(lambda: "West, south, east" in shown(chrome))
-    assert not chrome.execute_script(
-        "const seen = document.documentElement.clientWidth;"
-        "return [...document.querySelectorAll('#app *')].filter(e => e.getBoundingClientRect().right > seen + 1)"
-        ".map(e => e.outerHTML.slice(0, 100))"
-    )
-    assert not chrome.execute_script(
-        "return [...document.querySelectorAll('#app *')]"
-        ".filter(e => !e.children.length && e.textContent.trim() && parseFloat(getComputedStyle(e).fontSize) < 11)"
-        ".map(e => e.outerHTML.slice(0, 100))"
-    )
+    assert not cut_off(chrome)
+    assert not too_small(chrome)
     controls = chrome.find_elements(By.CSS_SELECTOR, "main input, main textarea, main button, main a, main iframe")
     assert not [
         each.get_attribute("outerHTML") for each in controls if each.is_displayed() and not each.accessible_name

@@ -51,3 +51,23 @@ def send(chrome: Any, label: str, *keys: str) -> None:
     """Send keys to what is labelled so, or to what in it takes them."""
     path = f"//*[@aria-label='{label}']/descendant-or-self::*[self::input or @tabindex='0']"
     _again(chrome, lambda: chrome.find_element(By.XPATH, path).send_keys(*keys))
+
+
+def cut_off(chrome: Any) -> list[str]:
+    """What reaches beyond the right side of the window."""
+    found: list[str] = chrome.execute_script(
+        "const seen = document.documentElement.clientWidth;"
+        "return [...document.querySelectorAll('#app *')].filter(e => e.getBoundingClientRect().right > seen + 1)"
+        ".map(e => e.outerHTML.slice(0, 100))"
+    )
+    return found
+
+
+def too_small(chrome: Any) -> list[str]:
+    """Text that is too small to read."""
+    found: list[str] = chrome.execute_script(
+        "return [...document.querySelectorAll('#app *')]"
+        ".filter(e => !e.children.length && e.textContent.trim() && parseFloat(getComputedStyle(e).fontSize) < 11)"
+        ".map(e => e.outerHTML.slice(0, 100))"
+    )
+    return found

@@ -20,8 +20,9 @@ import numpy as np
 from edgewright.core.contracts import FloatArray, IntArray
 from edgewright.core.errors import InputError
 from edgewright.core.infrastructure import KINDS
+from edgewright.core.infrastructure.model import radio_bits
 from edgewright.core.tables import opened
-from edgewright.topology.build import Cells, bits
+from edgewright.topology.build import Cells
 from edgewright.topology.places import Plane
 from edgewright.topology.regions import Region
 from edgewright.topology.rings import Limit, grouped
@@ -117,7 +118,7 @@ def cells(found: Antennas, *, merged_m: float | None = None) -> Cells:
     """
     plane = Plane.around(found.lon, found.lat)
     xy = plane.to_metres(found.lon, found.lat)
-    radio = np.array([bits((name,)) for name in found.radio], np.uint8)
+    radio = np.array([radio_bits((name,)) for name in found.radio], np.uint8)
     site = np.arange(len(found))
     if merged_m is not None:
         first = 0

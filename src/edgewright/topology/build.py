@@ -10,17 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.core.contracts import FloatArray, IntArray
 from edgewright.core.errors import InputError
-from edgewright.core.infrastructure import CELLS, KINDS, RADIOS, Infrastructure, Kind, Radio
-from edgewright.core.infrastructure.model import NODE_NUMBERS
+from edgewright.core.infrastructure import CELLS, KINDS, Infrastructure, Kind
+from edgewright.core.infrastructure.model import LINK_NUMBERS, NODE_NUMBERS, radio_bits
 from edgewright.topology.layers import Layer
 from edgewright.topology.places import Plane
-from edgewright.topology.rings import Level, Rings, tours
+from edgewright.topology.rings import Level, Rings, around, tours
 
 FIBRE_S_PER_M = 5e-9
 CELL_MBPS, ACCESS_MBPS, AGGREGATION_MBPS, M3_MBPS = 10e3, 300e3, 6e6, 36e6
@@ -50,7 +51,7 @@ class Cells:
         return Cells(
             tuple(f"{layer.name}-{i}" for layer in layers for i in range(len(layer.xy))),
             np.repeat([KINDS.index(layer.kind) for layer in layers], many).astype(np.int8),
-            np.repeat([bits(layer.radio) for layer in layers], many).astype(np.uint8),
+            np.repeat([radio_bits(layer.radio) for layer in layers], many).astype(np.uint8),
             np.concatenate([layer.xy for layer in layers]),
             plane,
         )
@@ -71,11 +72,6 @@ class Cells:
         """Raises InputError for one that a switch above them will have."""
         for name in filter(_OURS.fullmatch, self.ids):
             raise InputError("id", name, f"another name: {name[:2]}-0 and so on are switches above the cells")
-
-
-def bits(radios: Sequence[Radio]) -> int:
-    """As a node holds them."""
-    return sum(1 << RADIOS.index(name) for name in set(radios))
 
 
 def left_out(infrastructure: Infrastructure) -> str:
@@ -122,7 +118,7 @@ def with_rings(cells: Cells, rings: Rings) -> Infrastructure:
         cells.ids + tuple(f"{kind}-{i}" for kind, many in zip(SWITCHES, switches, strict=True) for i in range(many)),
         np.concatenate([cells.kind, np.repeat([KINDS.index(kind) for kind in SWITCHES], switches).astype(np.int8)]),
         ends,
-        {"lon": lon, "lat": lat} | _told(cells, sum(switches)),
+        {"lon": lon, "lat": lat} | _longer(cells.columns, NODE_NUMBERS, sum(switches)),
         {
             "capacity_mbps": np.repeat([mbps for _, mbps in parts], [len(part) for part, _ in parts]),
             "distance_m": distance,
@@ -135,12 +131,12 @@ def with_rings(cells: Cells, rings: Rings) -> Infrastructure:
 def alone(cells: Cells) -> Infrastructure:
     """The cells without anything above them."""
     lon, lat = cells.plane.to_degrees(cells.xy)
-    return Infrastructure(cells.ids, cells.kind, nodes={"lon": lon, "lat": lat} | _told(cells, 0), radio=cells.radio)
+    return Infrastructure(cells.ids, cells.kind, nodes={"lon": lon, "lat": lat, **cells.columns}, radio=cells.radio)
 
 
-def _told(cells: Cells, others: int) -> dict[str, FloatArray]:
-    """The columns of the cells, and of so many nodes after them of which nothing is told."""
-    return {name: np.append(told, np.full(others, NODE_NUMBERS[name][0])) for name, told in cells.columns.items()}
+def _longer(columns: Mapping[str, FloatArray], numbers: Mapping[str, Any], many: int) -> dict[str, FloatArray]:
+    """With so many more entries, of which nothing is told."""
+    return {name: np.append(values, np.full(many, numbers[name][0])) for name, values in columns.items()}
 
 
 def sites_of(infrastructure: Infrastructure) -> list[str]:
@@ -161,20 +157,15 @@ def with_sites(
     there = set(sites_of(infrastructure))
     at = np.array([infrastructure.number[name] for name in switches if name not in there], np.int64)
     many = len(at)
-    columns = {name: np.concatenate([values, np.zeros(many)]) for name, values in infrastructure.nodes.items()}
+    columns = _longer(infrastructure.nodes, NODE_NUMBERS, many)
     for name in ("lon", "lat"):
         columns[name][len(infrastructure) :] = infrastructure.nodes[name][at]
-    columns["reliability"][len(infrastructure) :] = 1.0
-    columns["lifetime_s"][len(infrastructure) :] = np.inf
     for i, kind in enumerate(KINDS[k] for k in infrastructure.kind[at]):
         for name, value in zip(SERVER, servers.get(kind, ()), strict=False):
             columns[name][len(infrastructure) + i] = value
     new = np.column_stack([at, len(infrastructure) + np.arange(many)])
     if infrastructure.directed:
         new = np.concatenate([new, new[:, ::-1]])
-    links = {name: np.concatenate([values, np.zeros(len(new))]) for name, values in infrastructure.links.items()}
-    links["capacity_mbps"][len(infrastructure.ends) :] = np.inf
-    links["reliability"][len(infrastructure.ends) :] = 1.0
     names = [f"site-{infrastructure.ids[i]}" for i in at]
     assert infrastructure.radio is not None
     return Infrastructure(
@@ -182,28 +173,27 @@ def with_sites(
         np.concatenate([infrastructure.kind, np.full(many, KINDS.index("server"), np.int8)]),
         np.concatenate([infrastructure.ends, new]),
         columns,
-        links,
+        _longer(infrastructure.links, LINK_NUMBERS, len(new)),
         np.concatenate([infrastructure.radio, np.zeros(many, np.uint8)]),
         infrastructure.directed,
     )
 
 
 def _closed(below: Level, ring: Level, above: Level, first_below: int, first_above: int) -> IntArray:
-    """int64[L, 2], the links of each ring; one for a ring of a single member."""
-    links = [
-        np.column_stack([tour, np.roll(tour, -1)])[: len(tour) if len(tour) > 2 else 1]
-        for tour in (
-            np.where(tour < 0, first_above + switch, first_below + tour)
+    """int64[L, 2], the links of each ring."""
+    return np.concatenate(
+        [
+            _circle(np.where(tour < 0, first_above + switch, first_below + tour))
             for tour, switch in zip(tours(below, ring, above), above.group.tolist(), strict=True)
-        )
-    ]
-    return np.concatenate(links)
+        ]
+    )
 
 
 def _between(xy: FloatArray) -> IntArray:
-    """int64[L, 2], a ring through all of these, around their middle."""
-    if len(xy) < 2:
-        return np.empty((0, 2), np.int64)
-    away = xy - xy.mean(axis=0)
-    tour = np.argsort(np.arctan2(away[:, 1], away[:, 0]), kind="stable")
+    """int64[L, 2], a ring through all of these."""
+    return _circle(around(xy)) if len(xy) > 1 else np.empty((0, 2), np.int64)
+
+
+def _circle(tour: IntArray) -> IntArray:
+    """int64[L, 2], its links; one where there are two members."""
     return np.column_stack([tour, np.roll(tour, -1)])[: len(tour) if len(tour) > 2 else 1]

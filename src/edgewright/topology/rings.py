@@ -148,11 +148,15 @@ def tours(below: Level, rings: Level, above: Level) -> list[IntArray]:
     """
     found = []
     for switch, members in zip(above.group, rings.members(), strict=True):
-        points = np.vstack([above.xy[switch], below.xy[members]])
-        away = points - points.mean(axis=0)
-        around = np.argsort(np.arctan2(away[:, 1], away[:, 0]), kind="stable")
-        found.append(np.concatenate([[-1], members])[around])
+        order = around(np.vstack([above.xy[switch], below.xy[members]]))
+        found.append(np.concatenate([[-1], members])[order])
     return found
+
+
+def around(xy: FloatArray) -> IntArray:
+    """int64[N], the order of these places around their middle."""
+    away = xy - xy.mean(axis=0)
+    return np.argsort(np.arctan2(away[:, 1], away[:, 0]), kind="stable")
 
 
 def check(rings: Rings) -> list[Violation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CELLS: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind.endswith("cell"))
 RADIOS: tuple[Radio, ...] = get_args(Radio)
+_BITS = {radio: 1 << bit for bit, radio in enumerate(RADIOS)}
 _WITHOUT = {"lon": np.nan, "lat": np.nan, "lifetime_s": np.inf, "capacity_mbps": np.inf}
 """What stands in an array where the file has nothing."""
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -134,12 +135,16 @@ class Infrastructure:
         return graph
 
 
+def radio_bits(radios: Iterable[Radio]) -> int:
+    """As a node holds them."""
+    return sum(_BITS[name] for name in set(radios))
+
+
 def from_rows(nodes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]], directed: bool) -> Infrastructure:
     """Of rows whose types are those of `fields`. Raises InputError as `Infrastructure` does, and for unknown ends."""
     ids = tuple(row["id"] for row in nodes)
     number = {name: i for i, name in enumerate(ids)}
     kinds = {kind: i for i, kind in enumerate(KINDS)}
-    bits = {radio: 1 << i for i, radio in enumerate(RADIOS)}
     ends = np.empty((len(links), 2), np.int64)
     for column, end in enumerate(("source", "target")):
         try:
@@ -153,7 +158,7 @@ def from_rows(nodes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, A
         ends,
         _of_rows(nodes, NODE_NUMBERS),
         _of_rows(links, LINK_NUMBERS),
-        np.array([sum(bits[name] for name in set(row.get("radio", ()))) for row in nodes], np.uint8),
+        np.array([radio_bits(row.get("radio", ())) for row in nodes], np.uint8),
         directed,
     )
 

@@ -37,12 +37,8 @@ def exact(
     limit = TIME_LIMIT_S if time_limit_s is None else time_limit_s
     end = monotonic() + limit
     start = fast(problem, time_limit_s=limit / 2, on_progress=on_progress)
-    open_, assigned, bound, reason = (
-        np.isin(np.arange(len(problem.candidates)), start.sites),
-        start.assigned,
-        start.bound,
-        "",
-    )
+    open_ = np.isin(np.arange(len(problem.candidates)), start.sites)
+    assigned, bound, reason = start.assigned, start.bound, ""
     if start.gap > TIGHT:
         aggregated = _aggregated(problem)
         if aggregated is None:
