@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, Index, String, Text
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Table(DeclarativeBase):
     type_annotation_map = {float: Float, dict[str, Any]: JSON, list[Any]: JSON}
+
+
+Counted = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys alone
+Sorted = Text().with_variant(Text(collation="C"), "postgresql")  # by code points, as SQLite does
 
 
 class ApiKey(Table):
@@ -107,3 +111,96 @@ class LeaseRow(Table):
     holder: Mapped[str] = mapped_column(String(200))
     address: Mapped[str] = mapped_column(Text)
     expires: Mapped[float]
+
+
+class ResourceRow(Table):
+    """A resource of an API, as it answers it."""
+
+    __tablename__ = "resources"
+    seq: Mapped[int] = mapped_column(Counted, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    id: Mapped[str] = mapped_column(String(64))
+    body: Mapped[dict[str, Any]]
+    created: Mapped[float]
+    updated: Mapped[float]
+    __table_args__ = (UniqueConstraint("kind", "id"),)
+
+
+class AttributeRow(Table):
+    """A scalar of a resource's body, to find and sort by: `path` without indices, text or number."""
+
+    __tablename__ = "attributes"
+    resource: Mapped[int] = mapped_column(Counted, ForeignKey("resources.seq", ondelete="CASCADE"), primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)  # in the order of the body
+    path: Mapped[str] = mapped_column(String(200))
+    text: Mapped[str] = mapped_column(Sorted)  # as JSON shows it, text without quotes
+    head: Mapped[str] = mapped_column(String(100))  # of text: an index holds no long ones
+    number: Mapped[float | None]
+    __table_args__ = (Index("attributes_by_text", "path", "head"), Index("attributes_by_number", "path", "number"))
+
+
+class HubRow(Table):
+    """Who is told of an API's events."""
+
+    __tablename__ = "hubs"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    api: Mapped[str] = mapped_column(String(40))
+    callback: Mapped[str] = mapped_column(Text)
+    query: Mapped[str] = mapped_column(Text)  # "" for all events
+    created: Mapped[float]
+
+
+class OutboxRow(Table):
+    """An event, written with the change that it tells of."""
+
+    __tablename__ = "outbox"
+    seq: Mapped[int] = mapped_column(Counted, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(36), unique=True)
+    api: Mapped[str] = mapped_column(String(40))
+    type: Mapped[str] = mapped_column(String(80))
+    subject: Mapped[str] = mapped_column(String(64))  # id of the resource
+    t: Mapped[float]
+    body: Mapped[dict[str, Any]]  # as it is delivered
+    __table_args__ = (Index("outbox_by_time", "t"),)
+
+
+class DeliveryRow(Table):
+    """An event on its way to one hub."""
+
+    __tablename__ = "deliveries"
+    hub: Mapped[str] = mapped_column(String(36), ForeignKey("hubs.id", ondelete="CASCADE"), primary_key=True)
+    event: Mapped[int] = mapped_column(Counted, ForeignKey("outbox.seq", ondelete="CASCADE"), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))  # waiting | delivered | dead
+    attempts: Mapped[int]
+    due: Mapped[float]  # of the next attempt
+    error: Mapped[str] = mapped_column(Text)  # of the last attempt
+    __table_args__ = (Index("deliveries_due", "state", "due"),)
+
+
+class WorkflowRow(Table):
+    """A piece of work of many steps that goes on after a crash."""
+
+    __tablename__ = "workflows"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    input: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))  # running | undoing | done | failed
+    error: Mapped[str] = mapped_column(Text)
+    created: Mapped[float]
+    updated: Mapped[float]
+    __table_args__ = (Index("workflows_by_state", "state"),)
+
+
+class StepRow(Table):
+    """A step of a workflow: what came of it is not done again."""
+
+    __tablename__ = "steps"
+    workflow: Mapped[str] = mapped_column(String(64), ForeignKey("workflows.id", ondelete="CASCADE"), primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80))
+    state: Mapped[str] = mapped_column(String(16))  # running | done | failed | undone
+    attempts: Mapped[int]
+    output: Mapped[dict[str, Any]]
+    error: Mapped[str] = mapped_column(Text)
+    began: Mapped[float]
+    ended: Mapped[float | None]
