@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +20,8 @@ import yaml
 
 from edgewright.service.loops.choice import choose
 from edgewright.service.settings import Settings
+from edgewright.service.store import Store
+from edgewright.service.store.tables import Table
 from edgewright.service.up import Orchestrator, orchestrator
 
 if TYPE_CHECKING:
@@ -146,3 +152,53 @@ def real(tmp_path: Path, require: Callable[..., None]) -> Settings:
     choice = choose(given)
     assert choice.kind == "linux", choice.reason
     return given
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server of our own, run by an unprivileged user on loopback."""
+    pytest.importorskip("psycopg")
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    refuse = pytest.fail if os.environ.get("EDGEWRIGHT_REQUIRE_REAL") else pytest.skip
+    if not programs:
+        refuse("no PostgreSQL server under /usr/lib/postgresql (Debian: apt-get install postgresql)")
+    if subprocess.run(["id", "postgres"], capture_output=True).returncode or shutil.which("setpriv") is None:
+        refuse("no user `postgres` (or no `setpriv`) to run a PostgreSQL server as")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = Path(tempfile.mkdtemp(prefix="edgewright-postgres-"))
+    shutil.chown(folder, "postgres")
+    run_as = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    server = None
+    try:
+        initdb = [programs[-1], "-D", folder / "data", "-A", "trust", "-U", "edgewright", "--no-sync"]
+        subprocess.run([*run_as, *initdb], check=True, capture_output=True)
+        options = ["-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"]
+        server = subprocess.Popen([*run_as, programs[-1].with_name("postgres"), *options], stderr=subprocess.DEVNULL)
+        ready = [programs[-1].with_name("pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
+        until(lambda: subprocess.run(ready, capture_output=True).returncode == 0)
+        yield f"postgresql+psycopg://edgewright@127.0.0.1:{port}/postgres"
+    finally:
+        if server is not None:
+            server.terminate()
+            server.wait(20)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.sqlite'}"
+    address: str = request.getfixturevalue("postgres")
+    return address
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    opened = Store(url)
+    yield opened
+    with opened.write() as session:
+        for table in Table.metadata.sorted_tables:
+            session.execute(table.delete())
+    opened.close()

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import sqlite3
 import subprocess
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,56 +19,6 @@ from edgewright.service.store.recorder import BATCH, Recorder
 from edgewright.service.store.tables import DecisionRow, EventRow, LeaseRow, LoopRow, Table
 
 from .conftest import PREFIX, running, settings, until
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The address of a PostgreSQL server of our own, run by an unprivileged user on loopback."""
-    pytest.importorskip("psycopg")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    refuse = pytest.fail if os.environ.get("EDGEWRIGHT_REQUIRE_REAL") else pytest.skip
-    if not programs:
-        refuse("no PostgreSQL server under /usr/lib/postgresql (Debian: apt-get install postgresql)")
-    if subprocess.run(["id", "postgres"], capture_output=True).returncode or shutil.which("setpriv") is None:
-        refuse("no user `postgres` (or no `setpriv`) to run a PostgreSQL server as")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = Path(tempfile.mkdtemp(prefix="edgewright-postgres-"))
-    shutil.chown(folder, "postgres")
-    run_as = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    server = None
-    try:
-        initdb = [programs[-1], "-D", folder / "data", "-A", "trust", "-U", "edgewright", "--no-sync"]
-        subprocess.run([*run_as, *initdb], check=True, capture_output=True)
-        options = ["-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"]
-        server = subprocess.Popen([*run_as, programs[-1].with_name("postgres"), *options], stderr=subprocess.DEVNULL)
-        ready = [programs[-1].with_name("pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
-        until(lambda: subprocess.run(ready, capture_output=True).returncode == 0)
-        yield f"postgresql+psycopg://edgewright@127.0.0.1:{port}/postgres"
-    finally:
-        if server is not None:
-            server.terminate()
-            server.wait(20)
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.sqlite'}"
-    address: str = request.getfixturevalue("postgres")
-    return address
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    opened = Store(url)
-    yield opened
-    with opened.write() as session:
-        for table in Table.metadata.sorted_tables:
-            session.execute(table.delete())
-    opened.close()
 
 
 def decision(seq: int, t: float | None = None, loop: str = "demo") -> dict[str, Any]:
