@@ -21,7 +21,7 @@ def test_every_probe_answers_with_a_reason_and_leaves_nothing() -> None:
     before = traces()
     found = probe()
     assert traces() == before
-    assert len({capability.name for capability in found}) == len(found) == 12
+    assert len({capability.name for capability in found}) == len(found) == 13
     assert all(capability.reason for capability in found)
 
 

@@ -16,7 +16,7 @@ CHUNKS = "/api/v1.0/compute_chunk"
 
 def chunk(name: str = "one", cpus: float = 1.0, ram: float = 512.0, **more: Any) -> dict[str, Any]:
     needs = {"cpus": {"required": cpus}, "ram": {"required": ram, "units": "MB"}}
-    return {"name": name, "user_id": "u", "compute_id": "c", "requirements": needs, **more}
+    return {"name": name, "requirements": needs, **more}
 
 
 def left(client: Client) -> float:
@@ -108,6 +108,10 @@ def test_storage_is_not_pretended(client: Client) -> None:
         ("POST", "", chunk(cpus=float("nan")), 400),
         ("POST", "", chunk(name=""), 400),
         ("POST", "", chunk(color="red"), 400),
+        ("POST", "", chunk(user_id="nobody"), 404),
+        ("POST", "", chunk(compute_id="nowhere"), 404),
+        ("POST", "", chunk(cpus=0), 400),
+        ("POST", "", chunk(ram=0.5), 400),
         ("POST", "", chunk(cpus=1e300), 409),
         ("POST", "", chunk(requirements={"cpus": 1, "ram": 1}), 400),
         ("PUT", "/none/cpus", {"cpus": {"required": 1}}, 404),
@@ -132,7 +136,7 @@ def test_refused(shared: Client, method: str, path: str, body: object, status: i
 def test_name_used_once(client: Client) -> None:
     before = left(client)
     assert client.post(CHUNKS, json=chunk(cpus=0.5)).status_code == 200
-    assert client.post(CHUNKS, json=chunk(cpus=0.5)).status_code == 400
+    assert client.post(CHUNKS, json=chunk(cpus=0.5)).status_code == 409
     assert left(client) == pytest.approx(before - 0.5)
 
 

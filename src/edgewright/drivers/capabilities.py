@@ -82,6 +82,15 @@ def _cgroup(controller: str) -> str:
     return f"cgroup v{found[controller].version}, {parent.parent}"
 
 
+def _storage() -> str:
+    from edgewright.drivers.linux.storage import may_grow_mounted, why_not
+
+    if reason := why_not(Path(tempfile.gettempdir())):
+        raise Missing(reason)
+    how = "under running services" if may_grow_mounted() else "only while no service runs: CAP_SYS_RESOURCE is missing"
+    return f"an ext4 on a loop device was made and removed; it grows {how}"
+
+
 def _deadline() -> str:
     number = SCHED_SETATTR.get(platform.machine())
     if number is None:
@@ -267,6 +276,7 @@ def _errno(number: int | None) -> str:
 PROBES: dict[str, tuple[str, Callable[[], str]]] = {
     "cgroup-cpu": ("CPU limits (cgroup quota)", lambda: _cgroup("cpu")),
     "cgroup-memory": ("Memory limits (cgroup)", lambda: _cgroup("memory")),
+    "storage-quota": ("Storage quotas (ext4 on a loop device)", _storage),
     "sched-deadline": ("Real-time reservations (SCHED_DEADLINE)", _deadline),
     "tracefs": ("Kernel tracing (tracefs instances)", _tracefs),
     "network-namespace": ("Network namespaces", _network_namespace),

@@ -54,12 +54,16 @@ class ServiceSpec:
     start_timeout_s: float = 30.0
     start_unthrottled: bool = False
     """No CPU limit until healthy (the memory limit holds from the first instruction)."""
+    namespace: str | None = None
+    """Name of the network namespace in which it runs and its `health_url` is asked; None: the orchestrator's own."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(NAME_PATTERN, self.name):
             raise InputError("name", self.name, f"lowercase letters, digits and inner hyphens: {NAME_PATTERN}")
         if not self.command or any("\0" in word for word in self.command):
             raise InputError("command", self.command, "a program and its arguments")
+        if self.namespace is not None and not re.fullmatch(r"\w[\w.-]*", self.namespace):
+            raise InputError("namespace", self.namespace, "the name of a network namespace")
         if not (math.isfinite(self.start_timeout_s) and self.start_timeout_s > 0):
             raise InputError("start_timeout_s", self.start_timeout_s, "a finite number of seconds > 0")
 

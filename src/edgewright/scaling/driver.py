@@ -6,13 +6,13 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from edgewright.core.contracts import FloatArray, Outcome
 from edgewright.core.errors import InputError
-from edgewright.drivers.host import HostError, Limits, ServiceHost, Usage
+from edgewright.drivers.host import HostError, Limits, Usage
 from edgewright.drivers.response import ResponseSource, ResponseWindow, SourceError
 from edgewright.scaling.model import MB, Action, Scenario
 from edgewright.scaling.observation import Observation, declared
@@ -22,6 +22,14 @@ SOURCE_TIMEOUT_S = 0.8  # a source that answers later than this is skipped for t
 _SILENT = ResponseWindow(0.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
 
 
+class LimitedServices(Protocol):
+    """What of a ServiceHost is needed here."""
+
+    def usage(self, name: str) -> Usage: ...
+
+    def set_limits(self, name: str, limits: Limits) -> Outcome: ...
+
+
 class SliceDriver:
     """Observes and limits the services of a scenario on one host.
 
@@ -29,7 +37,7 @@ class SliceDriver:
     zeros for response times; `warnings` says which source (or service) failed and why.
     """
 
-    def __init__(self, scenario: Scenario, host: ServiceHost, sources: Sequence[ResponseSource]) -> None:
+    def __init__(self, scenario: Scenario, host: LimitedServices, sources: Sequence[ResponseSource]) -> None:
         self.scenario, self.host, self.sources = scenario, host, tuple(sources)
         self.warnings: dict[str, str] = {}
         self.usages: dict[str, Usage] = {}

@@ -26,6 +26,8 @@ from edgewright.scaling.control import Controller
 from edgewright.scaling.model import MB, Scenario, read_scenario
 from edgewright.scaling.policies import make_policy
 from edgewright.service.backhauls import Backhauls
+from edgewright.service.elasticity.keeper import Elasticity
+from edgewright.service.fulfilment.live import Fulfilment
 from edgewright.service.loops.choice import choose, choose_for, forget, make_slice
 from edgewright.service.loops.fit import least_cpu, least_memory_mb, pins_that_fit
 from edgewright.service.loops.leases import LEASE, RENEW_S, Leases
@@ -34,6 +36,8 @@ from edgewright.service.loops.orders import Conflict, keep_loop, policy_of, refi
 from edgewright.service.loops.slices import DriverChoice, RunningSlice
 from edgewright.service.migrations import Migrations
 from edgewright.service.settings import Settings
+from edgewright.service.slices.hosting import amounts
+from edgewright.service.slices.live import Slices
 from edgewright.service.store import Store, StoreError
 from edgewright.service.store.recorder import Recorder
 from edgewright.service.store.tables import ChunkRow, LoopRow
@@ -63,6 +67,9 @@ class Runtime:
     backhauls: Backhauls = field(init=False)
     migrations: Migrations = field(init=False)
     topologies: Topologies = field(init=False)
+    slices: Slices = field(init=False)
+    fulfilment: Fulfilment = field(init=False)
+    elasticity: Elasticity = field(init=False)
     changing: threading.RLock = field(default_factory=threading.RLock)  # held while loops or chunks come and go
     _stop: threading.Event = field(default_factory=threading.Event)
     _keeper: threading.Thread | None = None
@@ -73,6 +80,9 @@ class Runtime:
         self.backhauls = Backhauls(self.settings, self.store, self.recorder, self.changing, self.taken)
         self.migrations = Migrations(self.settings, self.store, self.recorder, self.changing, self.taken)
         self.topologies = Topologies(self.settings.data_dir / "topologies")
+        self.slices = Slices(self)
+        self.fulfilment = Fulfilment(self)
+        self.elasticity = Elasticity(self)
 
     def start(self) -> None:
         """Raises InputError for a bad scenario or driver, StoreError where the store cannot be read.
@@ -81,7 +91,8 @@ class Runtime:
         """
         self.recorder.start()
         if self.settings.role in ("all", "loops"):
-            self._given = read_scenario(self.settings.scenario)  # one that stands by reads it too, while someone looks
+            if self.settings.scenario is not None:  # one that stands by reads it too, while someone looks
+                self._given = read_scenario(self.settings.scenario)
             self.backhauls.read_given()
             self.migrations.read_given()
             self._take_over()
@@ -107,7 +118,9 @@ class Runtime:
             if loop.phase == "failed":
                 found.append(f"loop {loop.name} does not start")
             found += [f"loop {loop.name}: {warning}" for warning in loop.warnings]
-        return found + self.backhauls.trouble + self.migrations.trouble
+        for part in (self.backhauls, self.migrations, self.slices, self.fulfilment, self.elasticity):
+            found += part.trouble
+        return found
 
     @cached_property
     def capabilities(self) -> list[dict[str, Any]]:
@@ -172,7 +185,7 @@ class Runtime:
             loop = None
             try:
                 loop = self._prepare(row, chunk)
-                return self._begin(loop)
+                return self.begin(loop)
             except BaseException:
                 self.loops.pop(row.name, None)
                 self._end(row.name, loop, chunk.id)
@@ -244,7 +257,8 @@ class Runtime:
         self.drivers[row.name] = driver
         return loop
 
-    def _begin(self, loop: Loop) -> Loop:
+    def begin(self, loop: Loop) -> Loop:
+        """Run it."""
         loop.start()
         self.loops[loop.name] = loop
         self.broken.pop(loop.name, None)
@@ -265,32 +279,43 @@ class Runtime:
 
     def _restore_all(self) -> None:
         self.choice = choose(self.settings)
+        self.slices.open()
         self.ledger = Ledger(
-            {"cpu": self.choice.capacity.cpu, "memory_bytes": float(self.choice.capacity.memory_bytes)}
+            {
+                "cpu": self.choice.capacity.cpu,
+                "memory_bytes": float(self.choice.capacity.memory_bytes),
+                "storage_bytes": self.slices.hosting.storage_bytes,
+            }
         )
         with self.store.read() as session:
             chunks = {chunk.id: chunk for chunk in session.scalars(select(ChunkRow))}
-            rows = session.scalars(select(LoopRow).order_by(LoopRow.created)).all()
+            rows = session.scalars(select(LoopRow).where(LoopRow.service == "").order_by(LoopRow.created)).all()
         for chunk in chunks.values():
             self._rebook(chunk)
         given = self._read_given()
         self.broken = {}
         self.active = True
         for row in rows:
-            self._restore(row, chunks[row.chunk_id], given if row.name == given.name else None)
-        if given.name not in self.loops and given.name not in self.broken:
+            self._restore(row, chunks[row.chunk_id], given if given and row.name == given.name else None)
+        if given is not None and given.name not in {*self.loops, *self.broken}:
             try:
+                assert self.settings.scenario is not None
                 self.create(given, self.settings.scenario.parent)
             except REFUSALS as error:
                 if not rows and not chunks:  # there is nothing to give up
                     raise
-                self._fail(given.name, error)
+                self.fail(given.name, error)
         self.backhauls.restore()
         self.migrations.restore()
         self.topologies.restore()
+        self.slices.restore()
+        self.fulfilment.restore()
+        self.elasticity.restore()
 
-    def _read_given(self) -> Scenario:
+    def _read_given(self) -> Scenario | None:
         """As it is now; as it was where it cannot be read any more, which must not keep the loops from running."""
+        if self.settings.scenario is None:
+            return None
         try:
             self._given = read_scenario(self.settings.scenario)
         except InputError as error:
@@ -311,24 +336,26 @@ class Runtime:
                     self._update(row, chunk, given)
                 except (InputError, CapacityError) as error:
                     refused = f"{self.settings.scenario} was edited, and cannot be taken over: {error}"
-            loop = self._begin(self._prepare(row, chunk))
+            loop = self.begin(self._prepare(row, chunk))
             if refused:
                 loop.trouble.warn("scenario", refused, "scenario_failed")
         except Exception as error:  # what an older version kept may be of any form: the other loops must run
-            self._fail(row.name, error)
+            self.fail(row.name, error)
 
-    def _fail(self, name: str, error: Exception) -> None:
+    def fail(self, name: str, error: Exception) -> None:
+        """It cannot be run: told as trouble."""
         self.broken[name] = str(error) or type(error).__name__
         self.recorder.event("loop_failed", self.broken[name], loop=name)
 
     def _rebook(self, chunk: ChunkRow) -> None:
         """What was promised is kept; a host that shrank since is a warning, not a refusal to start."""
-        for resource, amount in (("cpu", chunk.cpus), ("memory_bytes", chunk.ram_mb * MB)):
+        booked = amounts(cpus=chunk.cpus, ram_mb=chunk.ram_mb, storage_gb=chunk.body.get("storage_gb", 0.0))
+        for resource, amount in booked.items():
             short = amount - self.ledger.left(resource)
             if short > 0:
                 self.recorder.event("overbooked", f"{chunk.name}: {short:g} of {resource} more than this host has")
                 self.ledger.capacity[resource] += short
-        self.ledger.book(chunk.id, {"cpu": chunk.cpus, "memory_bytes": chunk.ram_mb * MB})
+        self.ledger.book(chunk.id, booked)
 
     def _update(self, row: LoopRow, chunk: ChunkRow, given: Scenario) -> None:
         """The scenario file was edited since: its services and slice hold, users' orders about what is left stay.
@@ -374,12 +401,15 @@ class Runtime:
         self.recorder.event("scenario", f"{self.settings.scenario} was edited: taken over", loop=row.name)
 
     def _let_go(self) -> None:
+        self.elasticity.close()
+        self.fulfilment.close()
         with self.changing:
             was_active, self.active = self.active, False
             end_all(self.loops)
             end_all(self.backhauls.loops)
             end_all(self.migrations.loops)
             self.topologies.close()
+            self.slices.close()
         if was_active:
             self._release()
 

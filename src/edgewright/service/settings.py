@@ -38,6 +38,10 @@ def _listed(value: Any) -> Any:
     return [name for part in value.split(",") if (name := part.strip())]
 
 
+def _or_none(value: Any) -> Any:
+    return None if str(value) == "none" else value
+
+
 class Settings(BaseSettings):
     """Settings of one process."""
 
@@ -54,8 +58,8 @@ class Settings(BaseSettings):
     """Folder of the database, the services' logs and their state."""
     database_url: str | None = None
     """None: SQLite in the data folder. `postgresql+psycopg://...` for several workers."""
-    scenario: Path = DEMO_SCENARIO
-    """Started as the first loop where the store knows none of its name."""
+    scenario: Annotated[Path | None, BeforeValidator(_or_none)] = DEMO_SCENARIO
+    """Started as the first loop where the store knows none of its name; `none`: no loop."""
     backhaul: Path | None = None
     """Scenario of a backhaul loop, started where the store knows none of its name."""
     migration: Path | None = None

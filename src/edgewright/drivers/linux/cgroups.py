@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -88,7 +88,7 @@ class Place:
 
 
 def find_place(name: str, found: dict[str, Hierarchy] | None = None) -> Place:
-    """Make the parent group `name` of an instance in every hierarchy that we need.
+    """Make the parent group `name` of an instance in every hierarchy that we need; a/b where the place a is there.
 
     Raises Unavailable with the exact reason; nothing is left then.
     """
@@ -300,6 +300,20 @@ def cpu_quota(cores: float | None, period_us: int = DEFAULT_PERIOD_US) -> tuple[
         least = MINIMUM_QUOTA_US / MAXIMUM_PERIOD_US
         raise Refused(f"cpu quota: {cores:g} cores, the kernel enforces no less than {least:g}")
     return max(MINIMUM_QUOTA_US, round(cores * period_us)), period_us
+
+
+def inside(place: Place, name: str) -> Place:
+    """What the group of that name is to groups in it."""
+    return replace(place, cpu=place.cpu / name, cpuacct=place.cpuacct / name, memory=place.memory / name)
+
+
+def count_in_parents(place: Place) -> None:
+    """Memory of groups below counts in ours too: version 2 and Linux from 5.11 on do so, else it takes effect in an
+    empty parent group only. Raises Refused.
+    """
+    file = place.memory / "memory.use_hierarchy"
+    if place.memory_version == 1 and file.exists() and not _number(file):
+        _write(file, "1")
 
 
 def groups_of(place: Place) -> set[str]:

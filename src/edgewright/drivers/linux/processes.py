@@ -38,6 +38,14 @@ class Process:
                 os.waitpid(self.pid, os.WNOHANG)
         return state not in "ZX" and start_ticks == self.start_ticks
 
+    def is_in_network(self, file: Path) -> bool:
+        """Of this network namespace, as the kernel has it: a namespace made anew under an old name is another one."""
+        try:
+            own, other = Path(f"/proc/{self.pid}/ns/net").stat(), file.stat()
+        except FileNotFoundError:
+            return False
+        return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its process group (it leads its own session); a dead one is fine."""
         if self.alive:
@@ -66,17 +74,20 @@ def launch(
     working_directory: Path | None,
     log: Path,
     join: Sequence[Path],
+    network: Path | None = None,
 ) -> Process:
-    """Start `command` in its own session with output appended to `log`, inside the groups of the `join` files.
+    """Start `command` in its own session with output appended to `log`, inside the groups of the `join` files and the
+    network namespace of this file.
 
     Raises OSError or RuntimeError with the reason where it does not come to run the program.
     """
     _shorten(log)
+    joined = [str(network or ""), *map(str, join)]
     receive, report = os.pipe()
     try:
         with log.open("ab") as output:
             child = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(LAUNCH), str(report), *map(str, join), "--", *command],
+                [sys.executable, "-I", "-S", str(LAUNCH), str(report), *joined, "--", *command],
                 env=passed_on() | dict(environment),
                 cwd=working_directory,
                 stdin=subprocess.DEVNULL,

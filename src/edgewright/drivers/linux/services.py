@@ -11,7 +11,6 @@ import re
 import signal
 import threading
 import time
-import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,17 +34,19 @@ from edgewright.drivers.host import (
 from edgewright.drivers.linux.cgroups import (
     DEFAULT_PERIOD_US,
     Group,
+    Place,
     Refused,
     enclosing_limits,
     find_place,
     groups_of,
     remove_place,
 )
+from edgewright.drivers.linux.health import ask
+from edgewright.drivers.linux.namespaces import FOLDER
 from edgewright.drivers.linux.processes import Process, launch
 
 log = structlog.get_logger("edgewright.services")
 STATE_FORMAT = "edgewright.services/1"
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows no service of this host
 
 
 @dataclass
@@ -60,7 +61,7 @@ class LinuxHost:
     """Runs services as processes of this host.
 
     `state` is a folder of ours: what runs (so that a later orchestrator can adopt it), one log file per service.
-    One orchestrator at a time holds it. `instance` names our parent group, `edgewright-<instance>`.
+    One orchestrator at a time holds it. `instance` names our parent group, `edgewright-<instance>`, or `group` does.
     Raises cgroups.Unavailable where the host lets us make no groups.
     """
 
@@ -69,6 +70,7 @@ class LinuxHost:
         state: Path,
         instance: str = "default",
         *,
+        group: str | None = None,
         period_us: int = DEFAULT_PERIOD_US,
         grace_s: float = 5.0,
     ) -> None:
@@ -88,7 +90,7 @@ class LinuxHost:
             self._held.close()
             raise InputError("state", str(state), "a folder that no other orchestrator holds") from None
         try:
-            self._place = find_place(f"edgewright-{instance}")
+            self._place = find_place(group or f"edgewright-{instance}")
             self._records: dict[str, dict[str, Any]] = self._read_state()
         except BaseException:
             self._held.close()
@@ -98,10 +100,7 @@ class LinuxHost:
 
     @property
     def capacity(self) -> Capacity:
-        cpu, memory_bytes = enclosing_limits(self._place)
-        cores = float(len(os.sched_getaffinity(0)))
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return Capacity(min(cores, cpu or cores), min(total, memory_bytes or total))
+        return capacity_of(self._place)
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -185,7 +184,8 @@ class LinuxHost:
             if not process.alive or tuple(record["command"]) != spec.command:
                 return False
             group = Group(self._place, spec.name)
-            if process.pid not in group.pids():
+            network = _network_of(spec) or Path("/proc/self/ns/net")
+            if process.pid not in group.pids() or not process.is_in_network(network):
                 return False
             cpu = group.cpu_limit()
             if cpu is None:  # the orchestrator was killed while the service started unthrottled
@@ -293,6 +293,7 @@ class LinuxHost:
                 working_directory=spec.working_directory,
                 log=self.log_file(spec.name),
                 join=[path / "cgroup.procs" for path in group.directories],
+                network=_network_of(spec),
             )
             self._await_health(spec, process)
             if spec.start_unthrottled:
@@ -315,8 +316,8 @@ class LinuxHost:
             if not process.alive:
                 raise HostError(spec.name, f"ended while starting, see {self.log_file(spec.name)}")
             try:
-                with _DIRECT.open(spec.health_url, timeout=2.0):
-                    return
+                ask(spec.health_url, spec.namespace)
+                return
             except (OSError, http.client.HTTPException) as error:  # the latter: what answers speaks no HTTP
                 reason = str(error) or type(error).__name__
             if time.monotonic() > deadline:
@@ -398,3 +399,15 @@ class LinuxHost:
         if data.get("format") != STATE_FORMAT:
             raise InputError("format", data.get("format"), repr(STATE_FORMAT), source=str(self._file))
         return dict(data["services"])
+
+
+def _network_of(spec: ServiceSpec) -> Path | None:
+    return None if spec.namespace is None else FOLDER / spec.namespace
+
+
+def capacity_of(place: Place) -> Capacity:
+    """What groups there can get of this host."""
+    cpu, memory_bytes = enclosing_limits(place)
+    cores = float(len(os.sched_getaffinity(0)))
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Capacity(min(cores, cpu or cores), min(total, memory_bytes or total))

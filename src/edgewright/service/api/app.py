@@ -6,7 +6,18 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 import edgewright
-from edgewright.service.api import backhauls, errors, health, loops, migrations, slice_manager, topologies
+from edgewright.service.api import (
+    backhauls,
+    elasticity,
+    errors,
+    health,
+    loops,
+    migrations,
+    orders,
+    packages,
+    slice_manager,
+    topologies,
+)
 from edgewright.service.api.gate import BodyLimit, Forward, HostGate
 from edgewright.service.runtime import Runtime
 from edgewright.service.settings import Settings
@@ -19,6 +30,11 @@ Errors: `{"message", "field", "given", "allowed"}` with 400 (bad input), 401, 40
 
 def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
     """API, health and metrics over a runtime that the caller starts and closes."""
+    from edgewright.service.api.tmf import catalogue, inventory, ordering  # with large models, which no page needs
+    from edgewright.service.api.tmf.aliases import Aliases
+    from edgewright.service.api.tmf.engine import router_of
+
+    tmf = (catalogue.API, ordering.API, inventory.API)
     app = FastAPI(
         title="edgewright",
         version=edgewright.__version__,
@@ -28,14 +44,17 @@ def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
         openapi_url="/api/openapi.json",
         middleware=[
             Middleware(HostGate, settings=settings),
+            Middleware(Aliases, apis=tmf),
             Middleware(BodyLimit),
             Middleware(Forward, runtime=runtime),
         ],
     )
     app.state.runtime = runtime
     errors.register(app)
-    for part in (loops, backhauls, migrations, topologies, slice_manager, health):
+    for part in (loops, backhauls, migrations, topologies, packages, orders, elasticity, slice_manager, health):
         app.include_router(part.router)
+    for api in tmf:
+        app.include_router(router_of(api))
     return app
 
 

@@ -1,8 +1,9 @@
-"""Every refusal in one form: `{"message", "field", "given", "allowed"}`."""
+"""Every refusal in one form: `{"message", "field", "given", "allowed"}`; under /tmf-api/ in the TM Forum's."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -10,12 +11,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from edgewright.core.errors import CapacityError, InputError
 from edgewright.drivers.host import HostError
-from edgewright.service.chunks import NoChunk
+from edgewright.service.api.tmf.errors import ROOT, error_body
 from edgewright.service.generation import NoRoom
 from edgewright.service.loops.orders import Conflict
+from edgewright.service.slices.records import Missing, NotSupported
 from edgewright.service.store import StoreError
 
 log = structlog.get_logger("edgewright.api")
@@ -25,19 +28,29 @@ class NotFound(Exception):
     """There is no such thing."""
 
 
-class NotSupported(Exception):
-    """This host cannot do it (501)."""
-
-
 class _Answer(JSONResponse):
     def render(self, content: Any) -> bytes:
         # What was given may hold half of a surrogate pair, which JSON can escape and UTF-8 cannot carry.
         return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
-def answer(status: int, message: str, **more: Any) -> JSONResponse:
-    body = {"message": message, "field": None, "given": None, "allowed": None, **more}
-    return _Answer(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+class _Refusal(_Answer):
+    """Its form depends on where it was asked."""
+
+    def __init__(self, message: str, status: int, more: dict[str, Any], headers: Mapping[str, str] | None) -> None:
+        super().__init__({"message": message, "field": None, "given": None, "allowed": None, **more}, status, headers)
+        self.message, self.more_headers = message, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(ROOT):
+            other = _Answer(error_body(self.status_code, self.message), self.status_code, self.more_headers)
+            await other(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def answer(status: int, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> JSONResponse:
+    return _Refusal(message, status, more, {"WWW-Authenticate": "Bearer"} if status == 401 else headers)
 
 
 def _bad_input(error: InputError) -> JSONResponse:
@@ -55,7 +68,7 @@ def register(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path")) or "body"
+        field = ".".join(str(part) for part in first["loc"][1:]) or "body"  # after where it was: body, query, path
         given = None if first["type"] == "missing" else _plain(first.get("input"))
         return answer(400, f"{field}: {first['msg']}", field=field, given=given, allowed=first["msg"])
 
@@ -67,7 +80,7 @@ def register(app: FastAPI) -> None:
     for kind, status in (
         (Conflict, 409),
         (NotFound, 404),
-        (NoChunk, 404),
+        (Missing, 404),
         (NotSupported, 501),
         (StoreError, 503),
         (HostError, 502),
@@ -78,7 +91,7 @@ def register(app: FastAPI) -> None:
     async def _(_: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, InputError):
             return _bad_input(error.__cause__)
-        return answer(error.status_code, str(error.detail))
+        return answer(error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)
     async def _(request: Request, error: Exception) -> JSONResponse:

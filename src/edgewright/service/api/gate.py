@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgewright.service.api.errors import answer
+from edgewright.service.api.tmf.errors import ROOT
 from edgewright.service.loops.leases import LEASE
 from edgewright.service.runtime import Runtime
 from edgewright.service.settings import Settings
@@ -20,9 +22,11 @@ from edgewright.service.store import StoreError
 
 MAX_BODY_BYTES = 1_000_000
 FORWARD_TIMEOUT_S = 30.0
+STREAMED = "/api/edgewright/v1/artefacts/"  # written to a file as it comes, with a limit of its own
 LOCAL = re.compile(
     r"^/api/edgewright/v1/(loops|backhauls|migrations)/[^/]+/(decisions|events)$"
-)  # read from the store, by any process
+)  # read from the store, by any process, as is every resource of the TM Forum's APIs
+APIS = ("/api/", ROOT)
 
 
 @dataclass
@@ -63,7 +67,7 @@ class BodyLimit:
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
+        if scope["type"] != "http" or not scope["path"].startswith(APIS) or scope["path"].startswith(STREAMED):
             await self.app(scope, receive, send)
             return
         refusal = answer(413, f"a body over {MAX_BODY_BYTES} bytes", field="body", allowed=f"{MAX_BODY_BYTES} bytes")
@@ -93,6 +97,14 @@ class BodyLimit:
         await self.app(scope, replay, send)
 
 
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        yield message.get("body", b"")
+
+
 @dataclass
 class Forward:
     """Hands calls that concern the loops to the worker that runs them, where this process does not."""
@@ -102,7 +114,8 @@ class Forward:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or self.runtime.active or not path.startswith("/api/") or LOCAL.match(path):
+        others = path.startswith(APIS) and not _is_local(scope.get("method"), path)
+        if scope["type"] != "http" or self.runtime.active or not others:
             await self.app(scope, receive, send)
             return
         await (await self._ask(scope, receive))(scope, receive, send)
@@ -114,8 +127,7 @@ class Forward:
             return answer(503, str(error))
         if address is None or address == self.runtime.leases.address:
             return answer(503, "no worker runs the loops now")
-        body = (await receive()).get("body", b"")  # whole: BodyLimit stands before
-        passed = ("authorization", "x-api-key", "content-type", "accept")
+        passed = ("authorization", "x-api-key", "content-type", "content-length", "accept")
         headers = {name: value for name, value in Headers(scope=scope).items() if name in passed}
         # As it came: decoded, a %3F in a name would begin the query.
         path = scope.get("raw_path") or quote(scope["path"]).encode()
@@ -123,14 +135,17 @@ class Forward:
         url = address + (path + query).decode("latin-1")
         try:
             async with httpx.AsyncClient(timeout=FORWARD_TIMEOUT_S, trust_env=False) as client:
-                got = await client.request(scope["method"], url, content=body, headers=headers)
+                got = await client.request(scope["method"], url, content=_body(receive), headers=headers)
         except httpx.InvalidURL as error:
             return answer(400, f"the address: {error}", field="path")
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return answer(503, f"the worker that runs the loops does not answer: {error!r}")
         except httpx.HTTPError as error:  # it may have got the call before
             return answer(504, f"the worker that runs the loops did not answer, the outcome is unknown: {error!r}")
-        kept = {
-            name: got.headers[name] for name in ("content-type", "location", "www-authenticate") if name in got.headers
-        }
+        told = ("content-type", "location", "www-authenticate", "allow", "accept-patch")
+        kept = {name: got.headers[name] for name in told if name in got.headers}
         return Response(got.content, got.status_code, kept)
+
+
+def _is_local(method: str | None, path: str) -> bool:
+    return LOCAL.match(path) is not None or (method == "GET" and path.startswith(ROOT))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
@@ -84,47 +84,3 @@ class LoadFactors(RootModel[dict[str, float]]):
     """`{service: factor}`"""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-class Required(Body):
-    required: Annotated[float, Field(ge=0)]
-
-
-class RequiredRam(Required):
-    units: Literal["MB"] = "MB"
-
-
-class RequiredStorage(Required):
-    units: Literal["GB"] = "GB"
-
-
-Amount = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
-
-
-class Requirements(Body):
-    cpus: Required
-    """Cores."""
-    ram: RequiredRam
-    """MB (10^6 bytes)."""
-    storage: RequiredStorage = RequiredStorage(required=0.0)
-    """GB."""
-
-
-class ComputeChunkInput(Body):
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    user_id: str | None = None
-    description: str = ""
-    compute_id: str | None = None
-    requirements: Requirements
-
-
-class CpusInput(Body):
-    cpus: Required
-
-
-class RamInput(Body):
-    ram: RequiredRam
-
-
-class StorageInput(Body):
-    storage: RequiredStorage

@@ -35,7 +35,8 @@ class LoopRow(Table):
     limits: Mapped[dict[str, Any]]  # service -> {cpu, memory_bytes}
     load: Mapped[dict[str, Any]]  # service -> factor
     ports: Mapped[dict[str, Any]]  # of the processes on this host, so that a crash does not move them
-    chunk_id: Mapped[str] = mapped_column(String(36))
+    chunk_id: Mapped[str] = mapped_column(String(36))  # "" where an ordered service's replicas have it
+    service: Mapped[str] = mapped_column(String(64), server_default="")  # of the inventory, "" for a loop of its own
     created: Mapped[float]
 
 
@@ -174,7 +175,7 @@ class DeliveryRow(Table):
     attempts: Mapped[int]
     due: Mapped[float]  # of the next attempt
     error: Mapped[str] = mapped_column(Text)  # of the last attempt
-    __table_args__ = (Index("deliveries_due", "state", "due"),)
+    __table_args__ = (Index("deliveries_waiting", "hub", "state", "event"), Index("deliveries_of_event", "event"))
 
 
 class WorkflowRow(Table):

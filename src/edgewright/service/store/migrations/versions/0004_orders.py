@@ -11,6 +11,7 @@ COUNTED = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    op.add_column("loops", sa.Column("service", sa.String(length=64), server_default="", nullable=False))
     op.create_table(
         "hubs",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -81,7 +82,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["hub"], ["hubs.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("hub", "event"),
     )
-    op.create_index("deliveries_due", "deliveries", ["state", "due"], unique=False)
+    op.create_index("deliveries_waiting", "deliveries", ["hub", "state", "event"], unique=False)
+    op.create_index("deliveries_of_event", "deliveries", ["event"], unique=False)
     op.create_table(
         "steps",
         sa.Column("workflow", sa.String(length=64), nullable=False),
@@ -100,7 +102,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("steps")
-    op.drop_index("deliveries_due", table_name="deliveries")
+    op.drop_index("deliveries_of_event", table_name="deliveries")
+    op.drop_index("deliveries_waiting", table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_index("attributes_by_text", table_name="attributes")
     op.drop_index("attributes_by_number", table_name="attributes")
@@ -111,3 +114,4 @@ def downgrade() -> None:
     op.drop_index("outbox_by_time", table_name="outbox")
     op.drop_table("outbox")
     op.drop_table("hubs")
+    op.drop_column("loops", "service")

@@ -1,0 +1,78 @@
+"""Service packages over REST: a descriptor, then its artefacts, each checked against its checksum."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from edgewright.core.documents import parse
+from edgewright.core.errors import InputError
+from edgewright.service.api.keys import Running, WithKey
+from edgewright.service.api.loops import body_text
+from edgewright.service.fulfilment import compose, onboarding
+from edgewright.service.packages import Package
+
+router = APIRouter(prefix="/api/edgewright/v1", tags=["package"])
+Json = dict[str, Any]
+_TEXTS = {"requestBody": {"required": True, "content": {"application/json": {}, "application/yaml": {}}}}
+_BYTES = {"requestBody": {"required": True, "content": {"application/octet-stream": {}}}}
+
+
+@router.get("/packages")
+def get_packages(runtime: Running) -> list[Json]:
+    """All that are here, each with its descriptor and the artefacts that are missing."""
+    return onboarding.packages(runtime)
+
+
+@router.post("/packages", status_code=201, dependencies=[WithKey], openapi_extra=_TEXTS)
+async def post_package(request: Request, runtime: Running) -> JSONResponse:
+    """Onboard a package (`edgewright.package/1`) in JSON or YAML: it is in the service catalogue then."""
+    text, is_yaml = await body_text(request)
+
+    def take() -> Json:
+        return onboarding.onboard(runtime, parse(Package, text, source="body", yaml_syntax=is_yaml))
+
+    made = await run_in_threadpool(take)
+    return JSONResponse(made, 201, {"Location": f"{router.prefix}/packages/{made['id']}"})
+
+
+@router.post("/packages/compose", status_code=201, dependencies=[WithKey], openapi_extra=_TEXTS)
+async def post_compose(request: Request, runtime: Running) -> list[Json]:
+    """Onboard the services of a compose file, each as a package of its own, all or none."""
+    text, is_yaml = await body_text(request)
+
+    def take() -> list[Json]:
+        return [onboarding.onboard(runtime, package) for package in compose.packages_of(text, yaml_syntax=is_yaml)]
+
+    return await run_in_threadpool(take)
+
+
+@router.get("/packages/{package}")
+def get_package(runtime: Running, package: str) -> Json:
+    """One, by NAME:VERSION."""
+    return onboarding.package(runtime, package)
+
+
+@router.delete("/packages/{package}", status_code=204, dependencies=[WithKey])
+def delete_package(runtime: Running, package: str) -> None:
+    """With its artefacts, and out of the catalogue. 409 while instances of it run."""
+    onboarding.remove(runtime, package)
+
+
+@router.put("/artefacts/{sha256}", status_code=204, dependencies=[WithKey], openapi_extra=_BYTES)
+async def put_artefact(request: Request, runtime: Running, sha256: str) -> Response:
+    """Send an artefact as bytes. 400 where they are not what the checksum says."""
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise InputError("sha256", sha256, "64 hexadecimal digits")
+    await runtime.slices.artefacts.put(_chunks(request), sha256)
+    return Response(status_code=204)
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    async for chunk in request.stream():
+        yield chunk

@@ -1,0 +1,34 @@
+"""TMF638, service inventory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from edgewright.service.api.tmf.kinds import Api, Kind, now
+from edgewright.service.api.tmf.models import tmf638
+from edgewright.service.resources import machine
+
+Json = dict[str, Any]
+
+
+def _complete(body: Json) -> Json:
+    return {"@type": "Service", "serviceDate": now()} | body
+
+
+SERVICE = Kind(
+    "service",
+    tmf638.Service,
+    tmf638.ServiceCreate,
+    tmf638.ServiceUpdate,
+    machine=replace(machine.SERVICE, initial=frozenset(machine.SERVICE.moves)),  # recorded after its end, too
+    complete=_complete,
+    changing=lambda runtime, old, new: runtime.fulfilment.changing(old, new),
+    removing=lambda runtime, session, old: runtime.fulfilment.removing(old),
+)
+API = Api(
+    "serviceInventory",
+    "/tmf-api/serviceInventory/v4",
+    (SERVICE,),
+    {"/tmf-api/service-inventory-management/v4": ()},
+)

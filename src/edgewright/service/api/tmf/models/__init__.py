@@ -1,0 +1,1 @@
+"""Models of the TM Forum's specifications, made by `python -m edgewright.service.api.tmf.models.generate FOLDER`."""

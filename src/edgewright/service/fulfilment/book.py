@@ -1,0 +1,249 @@
+"""Orders and the inventory as resources: read, moved through their states, each change with its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.orm import Session
+
+from edgewright.core.documents import validate
+from edgewright.core.errors import InputError
+from edgewright.service.api.tmf import catalogue, inventory, kinds, ordering
+from edgewright.service.api.tmf.kinds import Api, Kind
+from edgewright.service.fulfilment.characteristics import (
+    ADDRESS,
+    CHOICES,
+    FIELDS,
+    INSTANCE,
+    LOOP,
+    SLICE,
+    told,
+    value_of,
+)
+from edgewright.service.loops.orders import Conflict
+from edgewright.service.packages import Package
+from edgewright.service.resources.query import Condition, Query
+from edgewright.service.slices import records
+from edgewright.service.slices.instances import PACKAGE
+from edgewright.service.slices.records import Json, Missing
+
+if TYPE_CHECKING:
+    from edgewright.service.runtime import Runtime
+
+ORDER, SERVICE, SPECIFICATION = ordering.SERVICE_ORDER, inventory.SERVICE, catalogue.SERVICE_SPECIFICATION
+
+
+# Reading
+
+
+def order(session: Session, id: str) -> Json:
+    """Raises Missing."""
+    return _known(session, ORDER, id)
+
+
+def service(session: Session, id: str) -> Json:
+    """Raises Missing."""
+    return _known(session, SERVICE, id)
+
+
+def managed(session: Session, reference: Mapping[str, Any]) -> Json:
+    """A service that we run and that an order names. Raises InputError, Missing, Conflict."""
+    if not reference.get("id"):
+        raise InputError("service.id", None, "the id of a service of the inventory")
+    found = service(session, reference["id"])
+    if not value_of(found, INSTANCE):
+        raise Conflict(f"service {found['id']} is not run by this orchestrator")
+    if found["state"] != "active":
+        raise Conflict(f"service {found['id']} is {found['state']}, not active")
+    return found
+
+
+def package(session: Session, key: str) -> Package:
+    """Raises Missing."""
+    kept = records.collection(session, PACKAGE).get(key)
+    if kept is None:
+        raise Missing(PACKAGE, key)
+    return validate(Package, kept["descriptor"], source=f"package {key}")
+
+
+def package_of(session: Session, described: Mapping[str, Any]) -> Package:
+    """Of a service's specification. Raises InputError, Missing."""
+    reference = described.get("serviceSpecification") or {}
+    if not reference.get("id"):
+        raise InputError("service.serviceSpecification.id", None, "the id of a service specification")
+    specification = _known(session, SPECIFICATION, reference["id"])
+    for each in specification.get("attachment") or ():
+        if each.get("attachmentType") == PACKAGE:
+            return package(session, each["name"])
+    allowed = "one that a package was onboarded for: it has an attachment of the type `package`"
+    raise InputError("service.serviceSpecification.id", reference["id"], allowed)
+
+
+def numbers(service: Mapping[str, Any]) -> dict[str, float]:
+    """What it has of each CHOICES."""
+    return {choice.name: value_of(service, choice.name) for choice in CHOICES}
+
+
+# Orders
+
+
+def accept(session: Session, order_id: str) -> None:
+    """It is feasible: work begins."""
+    _save(session, ordering.API, ORDER, order_id, _all_items("inProgress"))
+
+
+def finish(session: Session, order_id: str, state: str, error: str) -> None:
+    """The end of its workflow: `done`, or `failed` with everything undone that can be."""
+    old = _get(session, ORDER, order_id)
+    if old is None or old["state"] in ordering.ENDED:
+        return
+    cancelling = old["state"] in ("assessingCancellation", "pendingCancellation")
+    # What was terminated cannot be brought back.
+    items = old["serviceOrderItem"]
+    kept = [each["id"] for each in items if each["state"] == "completed" and each["action"] == "delete"]
+    if state == "done":
+        end, path = "completed", ["completed"]
+    elif kept:
+        end, path = "partial", ["inProgress", "partial"] if cancelling else ["partial"]
+    elif cancelling:
+        end, path = "cancelled", ["pendingCancellation", "cancelled"]
+    elif old["state"] == "acknowledged":
+        end, path = "rejected", ["rejected"]
+    else:
+        end, path = "failed", ["failed"]
+    more: Json = {"completionDate": kinds.now()} if end in ("completed", "partial") else {}
+    if end == "cancelled":
+        more["cancellationDate"] = kinds.now()
+    if end in ("partial", "rejected", "failed"):
+        reason = "feasibility" if end == "rejected" else "fulfilment"
+        more["errorMessage"] = [{"code": end, "reason": reason, "message": error}]
+    left = {"state": "failed" if end == "partial" else end}
+    more["serviceOrderItem"] = [each if each["id"] in kept else each | left for each in items]
+    for step in path:
+        new = old | {"state": step} | (more if step == end else {})
+        kinds.save(session, ordering.API, ORDER, old, new)
+        old = new
+    if cancelling:
+        _end_tasks(
+            session, order_id, None if end == "cancelled" else f"the order is {end}: what was terminated stays so"
+        )
+
+
+def _end_tasks(session: Session, order_id: str, refusal: str | None) -> None:
+    kind = ordering.CANCEL_SERVICE_ORDER
+    wanted = Query((Condition("serviceOrder.id", "eq", (order_id,)), Condition("state", "eq", ("inProgress",))))
+    for task in kind.of(session).find(wanted).bodies:
+        ordering.end_task(session, task, refusal)
+
+
+def _all_items(state: str) -> Callable[[Json], None]:
+    def change(body: Json) -> None:
+        body["state"] = state
+        for item in body["serviceOrderItem"]:
+            item["state"] = state
+        if state == "inProgress":
+            body["startDate"] = kinds.now()
+
+    return change
+
+
+def _complete_item(item_id: str, **service: Any) -> Callable[[Json], None]:
+    def change(body: Json) -> None:
+        for item in body["serviceOrderItem"]:
+            if item["id"] == item_id:
+                item["state"] = "completed"
+                item["service"] = item["service"] | service
+
+    return change
+
+
+# The inventory
+
+
+def reserve(session: Session, order_id: str, item_id: str, id: str, own: list[Json]) -> None:
+    """An ordered service, not yet running."""
+    if _get(session, SERVICE, id) is not None:
+        return
+    item = next(each for each in order(session, order_id)["serviceOrderItem"] if each["id"] == item_id)
+    given = {name: value for name, value in item["service"].items() if name not in ("id", "href", "@referredType")}
+    body = given | {
+        "state": "reserved",
+        "serviceCharacteristic": own,
+        "serviceOrderItem": [{"serviceOrderId": order_id, "itemId": item_id, "itemAction": "add"}],
+        "isServiceEnabled": False,
+        "hasStarted": False,
+    }
+    kinds.add(session, inventory.API, SERVICE, body, id)
+
+
+def withdraw(session: Session, id: str) -> None:
+    if (old := _get(session, SERVICE, id)) is not None:
+        SERVICE.of(session).remove(id)
+        kinds.tell(session, inventory.API, SERVICE, "Delete", old)
+
+
+def hand_over(session: Session, order_id: str, item_id: str, id: str, own: Mapping[str, str | None]) -> None:
+    def active(body: Json) -> None:
+        kept = told(numbers(body), **{SLICE: value_of(body, SLICE)}, **own)
+        now = kinds.now()
+        body |= {"state": "active", "serviceCharacteristic": kept, "startDate": now}
+        body |= {"isServiceEnabled": True, "hasStarted": True}
+
+    _save(session, inventory.API, SERVICE, id, active)
+    _save(session, ordering.API, ORDER, order_id, _complete_item(item_id, id=id, href=inventory.API.href(SERVICE, id)))
+
+
+def terminate(session: Session, id: str, order_id: str = "", item_id: str = "") -> None:
+    """It is gone; the inventory remembers it."""
+
+    def ended(body: Json) -> None:
+        body |= {"state": "terminated", "endDate": kinds.now(), "isServiceEnabled": False}
+        body["serviceCharacteristic"] = [each for each in body["serviceCharacteristic"] if each["name"] in FIELDS]
+
+    _save(session, inventory.API, SERVICE, id, ended)
+    if order_id:
+        _save(session, ordering.API, ORDER, order_id, _complete_item(item_id))
+
+
+def settle(session: Session, instance_id: str, in_force: Mapping[str, float]) -> None:
+    """After a crash between an effect and its commit, the inventory says what is in force."""
+    found = SERVICE.of(session).find(Query((Condition("serviceCharacteristic.value", "eq", (instance_id,)),))).bodies
+    for each in found:
+        have = numbers(each)
+        if any(have[name] != value for name, value in in_force.items()):
+            own = {name: value_of(each, name) for name in (SLICE, ADDRESS, INSTANCE, LOOP)}
+            kept = told(have | in_force, **own)
+            kinds.save(session, inventory.API, SERVICE, each, each | {"serviceCharacteristic": kept})
+
+
+def change_service(runtime: Runtime, id: str, wanted: Mapping[str, float]) -> None:
+    """By the same door as a PATCH of the inventory. Raises what it does."""
+    listed = [{"name": name, "value": value} for name, value in wanted.items()]
+    kinds.change(runtime, inventory.API, SERVICE, id, {"serviceCharacteristic": listed})
+
+
+# Inside
+
+
+def _known(session: Session, kind: Kind, id: str) -> Json:
+    if (found := _get(session, kind, id)) is None:
+        raise Missing(kind.name, id)
+    return found
+
+
+def _get(session: Session, kind: Kind, id: str) -> Json | None:
+    return kind.of(session).get(id, lock=True)
+
+
+def _save(session: Session, api: Api, kind: Kind, id: str, change: Callable[[Json], None]) -> None:
+    """What is deleted meanwhile is left so."""
+    if (old := _get(session, kind, id)) is None:
+        return
+    new: Json = {**old}
+    for name in ("serviceOrderItem", "serviceCharacteristic"):
+        if name in new:
+            new[name] = [dict(each) for each in new[name]]
+    change(new)
+    if new != old:
+        kinds.save(session, api, kind, _get(session, kind, id) or old, new)

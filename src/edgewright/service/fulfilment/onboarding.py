@@ -1,0 +1,146 @@
+"""Packages come in: kept with their artefacts, and offered in the service catalogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from edgewright.core.documents import validate
+from edgewright.service.api.tmf import catalogue, kinds
+from edgewright.service.api.tmf.kinds import Kind
+from edgewright.service.fulfilment.characteristics import specified
+from edgewright.service.loops.orders import Conflict
+from edgewright.service.packages import Package
+from edgewright.service.resources.query import Condition, Query
+from edgewright.service.slices import records
+from edgewright.service.slices.instances import PACKAGE
+from edgewright.service.slices.records import ALL, Json, Missing
+
+if TYPE_CHECKING:
+    from edgewright.service.runtime import Runtime
+
+CATALOG, CATEGORY = "edgewright", "services"
+
+
+def onboard(runtime: Runtime, package: Package) -> Json:
+    """Keep a package and offer it. The same again changes nothing.
+
+    Raises Conflict where another one has its name and version, StoreError.
+    """
+    descriptor = package.model_dump(mode="json")
+    with runtime.changing, runtime.store.write() as session:
+        known = records.collection(session, PACKAGE).get(package.key)
+        if known is not None and known["descriptor"] != descriptor:
+            raise Conflict(f"version: there is another package {package.key}: give this one a new version")
+        if known is None:
+            specification = _offer(session, package)
+            known = {"id": package.key, "name": package.name, "version": package.version, "descriptor": descriptor}
+            known["serviceSpecification"] = specification
+            records.collection(session, PACKAGE).add(package.key, known)
+    return view(runtime, known)
+
+
+def packages(runtime: Runtime) -> list[Json]:
+    with runtime.store.read() as session:
+        found = records.collection(session, PACKAGE).find(ALL).bodies
+    return [view(runtime, each) for each in found]
+
+
+def package(runtime: Runtime, key: str) -> Json:
+    """Raises Missing."""
+    with runtime.store.read() as session:
+        return view(runtime, _known(session, key))
+
+
+def remove(runtime: Runtime, key: str) -> None:
+    """With its artefacts that no other names, and its place in the catalogue. Raises Missing, Conflict while used."""
+    with runtime.changing:
+        with runtime.store.write() as session:
+            kept = _known(session, key)
+            for service in records.listed(session, records.SERVICE):
+                if service["package"] == key:
+                    records.remove(session, records.SERVICE, service["id"])  # raises Conflict while instances run
+            _withdraw(session, kept["serviceSpecification"])
+            records.collection(session, PACKAGE).remove(key)
+            left = records.collection(session, PACKAGE).find(ALL).bodies
+        runtime.slices.artefacts.prune(each["sha256"] for kept in left for each in kept["descriptor"]["artefacts"])
+
+
+def view(runtime: Runtime, kept: Json) -> Json:
+    """With the names of the artefacts that are still to be sent."""
+    descriptor = validate(Package, kept["descriptor"], source=f"package {kept['id']}")
+    return kept | {"missing": runtime.slices.artefacts.missing(descriptor)}
+
+
+def _known(session: Session, key: str) -> Json:
+    if (kept := records.collection(session, PACKAGE).get(key)) is None:
+        raise Missing(PACKAGE, key)
+    return kept
+
+
+def _offer(session: Session, package: Package) -> Json:
+    """Specification and candidate, in our category and catalogue -> reference to the specification."""
+    slo = package.slo
+    specification = kinds.add(
+        session,
+        catalogue.API,
+        catalogue.SERVICE_SPECIFICATION,
+        {
+            "name": package.name,
+            "version": package.version,
+            "description": package.description
+            or f"{slo.percentile:g} % of requests within {slo.response_ms:g} ms at {package.rate_hz:g} per second",
+            "lifecycleStatus": "Active",
+            "specCharacteristic": specified(package),
+            "attachment": [{"name": package.key, "attachmentType": PACKAGE, "mimeType": "application/json"}],
+        },
+    )
+    reference = {name: specification[name] for name in ("id", "href", "name", "version")}
+    candidate = kinds.add(
+        session,
+        catalogue.API,
+        catalogue.SERVICE_CANDIDATE,
+        {
+            "name": package.name,
+            "version": package.version,
+            "lifecycleStatus": "Active",
+            "serviceSpecification": reference,
+        },
+    )
+    listed = {name: candidate[name] for name in ("id", "href", "name", "version")}
+    category = _named(session, catalogue.SERVICE_CATEGORY, CATEGORY) or kinds.add(
+        session,
+        catalogue.API,
+        catalogue.SERVICE_CATEGORY,
+        {"name": CATEGORY, "isRoot": True, "lifecycleStatus": "Active"},
+    )
+    _set_candidates(session, category, [*(category.get("serviceCandidate") or ()), listed])
+    if _named(session, catalogue.SERVICE_CATALOG, CATALOG) is None:
+        within = [{name: category[name] for name in ("id", "href", "name")}]
+        body = {"name": CATALOG, "category": within, "lifecycleStatus": "Active"}
+        kinds.add(session, catalogue.API, catalogue.SERVICE_CATALOG, body)
+    return reference
+
+
+def _withdraw(session: Session, reference: Json) -> None:
+    kind = catalogue.SERVICE_CANDIDATE
+    gone = kind.of(session).find(Query((Condition("serviceSpecification.id", "eq", (reference["id"],)),))).bodies
+    ids = {each["id"] for each in gone}
+    if category := _named(session, catalogue.SERVICE_CATEGORY, CATEGORY):
+        left = [each for each in category.get("serviceCandidate") or () if each["id"] not in ids]
+        _set_candidates(session, category, left)
+    for kind, id_ in [*((kind, each["id"]) for each in gone), (catalogue.SERVICE_SPECIFICATION, reference["id"])]:
+        if (old := kind.of(session).get(id_)) is not None:
+            kind.of(session).remove(id_)
+            kinds.tell(session, catalogue.API, kind, "Delete", old)
+
+
+def _set_candidates(session: Session, category: Json, candidates: list[Json]) -> None:
+    new = category | {"serviceCandidate": candidates}
+    kinds.save(session, catalogue.API, catalogue.SERVICE_CATEGORY, category, new)
+
+
+def _named(session: Session, kind: Kind, name: str) -> Json | None:
+    found = kind.of(session).find(Query((Condition("name", "eq", (name,)),), limit=1)).bodies
+    return found[0] if found else None

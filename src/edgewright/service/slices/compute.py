@@ -1,0 +1,179 @@
+"""Compute chunks: shares of this host, admitted through the ledger, kept in the store, real as control groups."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+
+from edgewright.service.loops.orders import Conflict, check_capacity, set_capacity
+from edgewright.service.slices import records
+from edgewright.service.slices.hosting import amounts, quota
+from edgewright.service.slices.records import COMPUTE_CHUNK, GOING, MAKING, READY, Json, NotSupported
+from edgewright.service.store.tables import ChunkRow
+
+if TYPE_CHECKING:
+    from edgewright.service.runtime import Runtime
+
+
+def create(runtime: Runtime, body: Mapping[str, Any], cpus: float, ram_mb: float, storage_gb: float = 0.0) -> Json:
+    """Book, keep and make a chunk, or none of these.
+
+    Raises CapacityError, Conflict (a name in use), Missing (user or compute), NotSupported (storage), HostError,
+    StoreError.
+    """
+    hosting = runtime.slices.hosting
+    if storage_gb > 0 and (why := hosting.reasons.get("storage")):
+        raise NotSupported(f"requirements.storage: {why}")
+    name, more = str(body["name"]), {k: v for k, v in body.items() if k not in ("name", "requirements")}
+    row = ChunkRow(
+        id=str(uuid.uuid4()),
+        name=name,
+        cpus=cpus,
+        ram_mb=ram_mb,
+        loop="",
+        body={**more, "storage_gb": storage_gb, "status": MAKING},
+        created=time.time(),
+    )
+    with runtime.changing:
+        runtime.ledger.book(row.id, amounts(cpus=cpus, ram_mb=ram_mb, storage_gb=storage_gb))
+        try:
+            with runtime.store.write() as session:
+                records.check_references(session, COMPUTE_CHUNK, body)
+                session.add(row)
+        except BaseException as error:
+            runtime.ledger.release(row.id)
+            if isinstance(error, IntegrityError):
+                raise Conflict(f"name: there is a chunk named {name!r}") from None
+            raise
+        try:
+            if hosting.compute is not None:
+                hosting.chunks[row.id] = hosting.compute.make(row.id, quota(cpus, ram_mb, storage_gb))
+            view = _mark(runtime, row.id, READY)
+        except BaseException:
+            _drop(runtime, row.id)
+            raise
+    runtime.recorder.event("chunk_created", f"{name}: {cpus:g} CPU, {ram_mb:g} MB, {storage_gb:g} GB")
+    return view
+
+
+def remove(runtime: Runtime, chunk_id: str) -> None:
+    """Raises Missing, Conflict while a loop or a slice uses it, HostError (it stays as `deleting`)."""
+    with runtime.changing:
+        with runtime.store.read() as session:
+            view = records.known(session, COMPUTE_CHUNK, chunk_id)
+            user = next(records.users(session, COMPUTE_CHUNK, chunk_id), None)
+        if view["loop"]:
+            raise Conflict(f"loop {view['loop']!r} runs in this chunk: delete the loop first")
+        if user:
+            raise Conflict(f"{user} uses this chunk: delete that first")
+        _mark(runtime, chunk_id, GOING)
+        _drop(runtime, chunk_id)
+    runtime.recorder.event("chunk_deleted", view["name"])
+
+
+def resize(runtime: Runtime, chunk_id: str, **given: float) -> None:
+    """Change quotas (`cpus`, `ram_mb`, `storage_gb`): booked, felt by what runs in it and kept, or none of these.
+
+    Raises Missing, CapacityError (the host has no room), Conflict (what runs in it needs more), NotSupported,
+    HostError, StoreError.
+    """
+    with runtime.changing:
+        with runtime.store.read() as session:
+            view = records.known(session, COMPUTE_CHUNK, chunk_id)
+        hosting, needs = runtime.slices.hosting, view["requirements"]
+        if given.get("storage_gb", 0) > 0 and (why := hosting.reasons.get("storage")):
+            raise NotSupported(f"storage: {why}")
+        old = {
+            "cpus": needs["cpus"]["required"],
+            "ram_mb": needs["ram"]["required"],
+            "storage_gb": needs["storage"]["required"],
+        }
+        new = old | given
+        loop, chunk = runtime.loops.get(view["loop"] or ""), hosting.chunks.get(chunk_id)
+        if loop is not None and given.get("storage_gb", 0) > 0:
+            raise NotSupported("storage: a loop's own chunk has none")
+        runtime.slices.check_fits(chunk_id, new["cpus"], new["ram_mb"])
+        runtime.ledger.book(chunk_id, amounts(**given))
+        with loop.ordering if loop is not None else contextlib.nullcontext():
+            try:
+                if loop is not None:
+                    check_capacity(loop, given.get("cpus"), given.get("ram_mb"))
+                if chunk is not None:
+                    chunk.resize(quota(**new))
+                try:
+                    with runtime.store.write() as session:
+                        row = session.get_one(ChunkRow, chunk_id, with_for_update=True)
+                        row.cpus, row.ram_mb = new["cpus"], new["ram_mb"]
+                        row.body = {**row.body, "storage_gb": new["storage_gb"]}
+                except BaseException:
+                    if chunk is not None:
+                        chunk.resize(quota(**old))
+                    raise
+            except BaseException:
+                runtime.ledger.book(chunk_id, amounts(**old))
+                raise
+            if loop is not None:
+                set_capacity(loop, given.get("cpus"), given.get("ram_mb"))
+    detail = ", ".join(f"{value:g} {_WORDS[name]}" for name, value in given.items())
+    runtime.recorder.event("chunk_resized", f"{view['name']}: {detail}", loop=view["loop"] or "")
+
+
+def restore(runtime: Runtime) -> None:
+    """Make the chunks that the store has, remove what a crash cut short. They are booked already.
+
+    One that cannot be made is told as trouble, and the others are made. Raises StoreError.
+    """
+    hosting = runtime.slices.hosting
+    with runtime.store.read() as session:
+        views = [view for view in records.listed(session, COMPUTE_CHUNK) if not view["loop"]]
+    ready = [view for view in views if view["status"] == READY]
+    if hosting.compute is not None:
+        with runtime.slices.watching("chunks"):
+            for id_ in hosting.compute.reconcile([view["id"] for view in ready]):
+                runtime.recorder.event("removed", f"what was left of compute chunk {id_}")
+    for view in views:
+        if view["status"] != READY:
+            _drop(runtime, view["id"])
+    for view in ready if hosting.compute is not None else ():
+        needs = view["requirements"]
+        wanted = quota(needs["cpus"]["required"], needs["ram"]["required"], needs["storage"]["required"])
+        with runtime.slices.watching(f"chunk {view['name']}"):
+            assert hosting.compute is not None
+            hosting.chunks[view["id"]] = hosting.compute.make(view["id"], wanted)
+
+
+_WORDS = {"cpus": "CPU", "ram_mb": "MB", "storage_gb": "GB of storage"}
+
+
+def _mark(runtime: Runtime, chunk_id: str, status: str) -> Json:
+    with runtime.store.write() as session:
+        row = session.get_one(ChunkRow, chunk_id, with_for_update=True)
+        row.body = {**row.body, "status": status}
+        return records.chunk_view(row)
+
+
+def _drop(runtime: Runtime, chunk_id: str) -> None:
+    """What there is of a chunk. Raises HostError or StoreError where something stays: the next start removes it."""
+    if chunk := runtime.slices.hosting.chunks.get(chunk_id):
+        chunk.close()
+    runtime.slices.hosting.chunks.pop(chunk_id, None)
+    with runtime.store.write() as session:
+        session.execute(delete(ChunkRow).where(ChunkRow.id == chunk_id))
+    runtime.ledger.release(chunk_id)
+
+
+def chunk_of(runtime: Runtime, chunk_id: str) -> Json:
+    """Raises Missing."""
+    with runtime.store.read() as session:
+        return records.known(session, COMPUTE_CHUNK, chunk_id)
+
+
+def all_chunks(runtime: Runtime) -> list[Json]:
+    with runtime.store.read() as session:
+        return records.listed(session, COMPUTE_CHUNK)

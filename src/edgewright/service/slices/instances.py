@@ -1,0 +1,324 @@
+"""Services in slices: deployed, scaled, resized, removed, each as a whole, within what their compute chunk has.
+
+Where an instance is elastic its chunk's CPU and RAM follow what the replicas in the chunk need, as the ledger allows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import shutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from edgewright.core.documents import validate
+from edgewright.core.errors import CapacityError, InputError
+from edgewright.service.loops.orders import Conflict
+from edgewright.service.packages import Package
+from edgewright.service.slices import compute, records
+from edgewright.service.slices.instance import Instance
+from edgewright.service.slices.records import (
+    COMPUTE_CHUNK,
+    GOING,
+    INSTANCE,
+    MAKING,
+    NETWORK_CHUNK,
+    READY,
+    SERVICE,
+    SLICE,
+    Json,
+    Missing,
+    NotSupported,
+)
+from edgewright.service.slices.slices import chunks_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from edgewright.service.runtime import Runtime
+
+PACKAGE = "package"
+
+
+def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
+    """Deploy a service in an active slice, or nothing.
+
+    Raises Missing, Conflict (an inactive slice, a name), InputError (beyond the package's ranges), CapacityError,
+    NotSupported (this host runs no services), HostError, StoreError.
+    """
+    if why := runtime.slices.hosting.reasons.get("compute"):
+        raise NotSupported(f"no service can run here: {why}")
+    with runtime.changing:
+        with runtime.store.read() as session:
+            records.check_references(session, INSTANCE, body)
+            slice_ = records.known(session, SLICE, body["slic3_id"])
+            package = package_of(session, body["network_service_id"])
+            chunks = chunks_of(session, slice_)
+        if not slice_["active"]:
+            raise Conflict(f"slic3_id: {slice_['name']!r} is not active")
+        if not chunks[COMPUTE_CHUNK]:
+            raise Conflict(f"slic3_id: {slice_['name']!r} has no compute chunk")
+        if missing := runtime.slices.artefacts.missing(package):
+            raise Conflict(f"network_service_id: artefacts {', '.join(missing)} of {package.key} are not here")
+        record = {
+            **body,
+            "replicas": body.get("replicas") or package.replicas.initial,
+            "cpus": body.get("cpus") or package.cpu.initial,
+            "ram_mb": body.get("ram_mb") or package.memory.initial_mb,
+            "compute_chunk_id": chunks[COMPUTE_CHUNK][0]["id"],
+            "network_chunk_id": chunks[NETWORK_CHUNK][0]["id"] if chunks[NETWORK_CHUNK] else None,
+            "package": package.key,
+            "port": None,
+            "status": MAKING,
+        }
+        check_ranges(package, record)
+        with runtime.store.write() as session:
+            record = records.add(session, INSTANCE, record)
+        try:
+            _fit(runtime, record, record)
+            made = runtime.slices.running[record["id"]] = _instance(runtime, record, package)
+        except BaseException:
+            _drop(runtime, record)
+            raise
+    try:
+        with made.lock:  # others need not wait until its replicas are up
+            made.start(record["replicas"], runtime.slices.artefacts)
+            record = _change(runtime, record["id"], status=READY, port=made.port, address=made.address)
+    except BaseException:
+        with runtime.changing:
+            _drop(runtime, record)
+        raise
+    runtime.recorder.event("instance_created", f"{record['name']}: {record['replicas']} replicas at {made.address}")
+    return record
+
+
+def change(runtime: Runtime, instance_id: str, *, wait_s: float = -1, **wanted: float | int | None) -> Json:
+    """`replicas`, `cpus`, `ram_mb`: in force and kept, or none of these.
+
+    Raises Missing, InputError (beyond the package's ranges), CapacityError, Conflict (it does not run; it is being
+    changed, for longer than `wait_s`), HostError, StoreError.
+    """
+    given = {name: value for name, value in wanted.items() if value is not None}
+    running = _running(runtime, instance_id)
+    if not running.lock.acquire(timeout=wait_s):
+        raise Conflict(f"network_service_instance {running.name} is being changed")
+    try:
+        with runtime.changing:
+            old = _ready(runtime, instance_id)
+            new = old | given
+            check_ranges(running.package, new)
+            if new == old:
+                return old
+            most = old | {name: max(old[name], new[name]) for name in ("replicas", "cpus", "ram_mb")}
+            _fit(runtime, old, most, shrink=False)
+        try:
+            _apply(running, old, new)
+            try:
+                record = _change(runtime, instance_id, **given)
+            except BaseException:
+                _apply(running, new, old)
+                raise
+        except BaseException:
+            with runtime.changing:
+                _fit(runtime, old, old)
+            raise
+        with runtime.changing:
+            _fit(runtime, new, new)
+    finally:
+        running.lock.release()
+    detail = ", ".join(f"{name} {old[name]:g} -> {value:g}" for name, value in given.items() if old[name] != value)
+    runtime.recorder.event("instance_changed", f"{running.name}: {detail}")
+    return record
+
+
+def remove(runtime: Runtime, instance_id: str) -> None:
+    """End it and forget it, with what it wrote outside the chunk's storage. Raises Missing, Conflict, HostError."""
+    running = runtime.slices.running.get(instance_id)
+    with running.lock if running is not None else contextlib.nullcontext(), runtime.changing:
+        with runtime.store.write() as session:
+            records.check_unused(session, INSTANCE, instance_id)
+            record = records.change(session, INSTANCE, instance_id, status=GOING)
+        _drop(runtime, record)
+    runtime.recorder.event("instance_deleted", record["name"])
+
+
+def view(runtime: Runtime, record: Json) -> Json:
+    """With its replicas as they are now."""
+    running = runtime.slices.running.get(record["id"])
+    return record | {"replica_states": running.view() if running is not None else []}
+
+
+def package_of(session: Session, service_id: str) -> Package:
+    """Of a network service. Raises Missing."""
+    service = records.known(session, SERVICE, service_id)
+    kept = records.collection(session, PACKAGE).get(service["package"])
+    if kept is None:
+        raise Missing(PACKAGE, service["package"])
+    return validate(Package, kept["descriptor"], source=f"package {service['package']}")
+
+
+def check_ranges(package: Package, wanted: Mapping[str, Any]) -> None:
+    """Raises InputError."""
+    for field, low, high in (
+        ("replicas", package.replicas.min, package.replicas.max),
+        ("cpus", package.cpu.min, package.cpu.max),
+        ("ram_mb", package.memory.min_mb, package.memory.max_mb),
+    ):
+        if not low <= wanted[field] <= high:
+            raise InputError(field, wanted[field], f"{low:g} .. {high:g}, as package {package.key} says")
+
+
+def check_fits(runtime: Runtime, chunk_id: str, cpus: float, ram_mb: float) -> None:
+    """Raises Conflict where the instances in a chunk need more than that."""
+    need_cpu, need_mb = needs(runtime, chunk_id)
+    if need_cpu > cpus + 1e-9:
+        raise Conflict(f"cpus: {cpus:g} is less than the {need_cpu:g} that the services in this chunk have")
+    if need_mb > ram_mb + 1e-9:
+        raise Conflict(f"ram: {ram_mb:g} MB is less than the {need_mb:g} MB that the services in this chunk have")
+
+
+def needs(runtime: Runtime, chunk_id: str, instead: Mapping[str, Any] | None = None) -> tuple[float, float]:
+    """CPU (cores) and RAM (MB) that a chunk's instances have together; `instead` of the record of its id."""
+    with runtime.store.read() as session:
+        found = [each for each in records.listed(session, INSTANCE) if each["compute_chunk_id"] == chunk_id]
+    here = [instead if instead is not None and each["id"] == instead["id"] else each for each in found]
+    return sum(e["replicas"] * e["cpus"] for e in here), sum(e["replicas"] * e["ram_mb"] for e in here)
+
+
+def restore(runtime: Runtime) -> None:
+    """Everything that the store has runs again, adopted or started; what a crash cut short ends. Raises StoreError."""
+    slices = runtime.slices
+    with runtime.store.read() as session:
+        found = records.listed(session, INSTANCE)
+        packages = {each["id"]: package_of(session, each["network_service_id"]) for each in found}
+    ready = [each for each in found if each["status"] == READY and each["compute_chunk_id"] in slices.hosting.chunks]
+    for record in ready:
+        with slices.watching(f"instance {record['name']}"):
+            slices.running[record["id"]] = _instance(runtime, record, packages[record["id"]])
+    for chunk_id, chunk in slices.hosting.chunks.items():
+        mine = [each for each in ready if each["compute_chunk_id"] == chunk_id and each["id"] in slices.running]
+        with slices.watching(f"services of chunk {chunk_id}"):
+            specs = [spec for each in mine for spec in slices.running[each["id"]].specs(each["replicas"])]
+            for action in chunk.host.reconcile(specs):
+                runtime.recorder.event(action.kind, f"{action.service} ({action.detail})")
+    _clear_around(runtime)
+    for record in ready:
+        if running := slices.running.get(record["id"]):
+            with slices.watching(f"instance {record['name']}"):
+                running.start(record["replicas"], slices.artefacts)
+                running.resize(record["cpus"], record["ram_mb"])
+                if running.port != record["port"]:
+                    _change(runtime, record["id"], port=running.port, address=running.address)
+    for record in found:
+        if record["status"] != READY:
+            _drop(runtime, record)
+
+
+def _clear_around(runtime: Runtime) -> None:
+    """Balancers and wires of no instance end."""
+    slices, running = runtime.slices, runtime.slices.running.values()
+    if slices.hosting.ingress is not None:
+        with slices.watching("balancers"):
+            slices.hosting.ingress.reconcile([each.balancer_spec() for each in running if each.file.exists()])
+    replicas = {name for each in running for name in each.replicas}
+    for network in slices.hosting.networks.values():
+        with slices.watching(f"network chunk {network.id}"):
+            for name in network.counters().keys() - replicas:
+                network.detach(name)
+
+
+def _running(runtime: Runtime, instance_id: str) -> Instance:
+    """Raises Missing, Conflict."""
+    if running := runtime.slices.running.get(instance_id):
+        return running
+    with runtime.store.read() as session:
+        record = records.known(session, INSTANCE, instance_id)
+    raise Conflict(f"network_service_instance {record['name']!r} does not run")
+
+
+def _ready(runtime: Runtime, instance_id: str) -> Json:
+    """Raises Missing, Conflict."""
+    with runtime.store.read() as session:
+        record = records.known(session, INSTANCE, instance_id)
+    if record["status"] != READY:
+        raise Conflict(f"network_service_instance {record['name']!r} is {record['status']}")
+    return record
+
+
+def _apply(running: Instance, old: Json, new: Json) -> None:
+    """Raises HostError: all is as it was."""
+    running.resize(new["cpus"], new["ram_mb"])
+    try:
+        if new["replicas"] != len(running.replicas):
+            running.scale(new["replicas"])
+    except BaseException:
+        running.resize(old["cpus"], old["ram_mb"])
+        raise
+
+
+def _fit(runtime: Runtime, record: Json, wanted: Json, *, shrink: bool = True) -> None:
+    """The chunk has room for an instance as `wanted`. Raises CapacityError, Conflict, HostError."""
+    chunk_id = record["compute_chunk_id"]
+    cpu, ram_mb = needs(runtime, chunk_id, wanted)
+    chunk = compute.chunk_of(runtime, chunk_id)
+    has = chunk["requirements"]["cpus"]["required"], chunk["requirements"]["ram"]["required"]
+    if not record["elastic"]:
+        for resource, need, have in (("cpus", cpu, has[0]), ("ram_mb", ram_mb, has[1])):
+            if need > have + 1e-9:
+                raise CapacityError(resource, need, have, owner=record["name"])
+        return
+    grow = cpu > has[0] + 1e-9 or ram_mb > has[1] + 1e-9
+    less = cpu < has[0] - 1e-9 or ram_mb < has[1] - 1e-9
+    if grow or (less and shrink):
+        target = (cpu, ram_mb) if shrink else (max(cpu, has[0]), max(ram_mb, has[1]))
+        compute.resize(runtime, chunk_id, cpus=target[0], ram_mb=target[1])
+
+
+def _instance(runtime: Runtime, record: Json, package: Package) -> Instance:
+    slices, settings = runtime.slices, runtime.settings
+    assert slices.hosting.ingress is not None
+    chunk = slices.hosting.chunks[record["compute_chunk_id"]]
+    own = settings.data_dir / "instances" / record["id"]
+    own.mkdir(parents=True, exist_ok=True)
+    network = slices.hosting.networks.get(record["network_chunk_id"] or "")
+    return Instance(
+        id=record["id"],
+        name=f"{package.name[:50]}-{record['id'][:8]}",
+        package=package,
+        host=chunk.host,
+        ingress=slices.hosting.ingress,
+        network=network,
+        folder=chunk.folder or own / "work",
+        file=own / "balancer.json",
+        token=hmac.new(settings.storage_secret.encode(), record["id"].encode(), hashlib.sha256).hexdigest(),
+        cpus=record["cpus"],
+        ram_mb=record["ram_mb"],
+        port=record["port"] or 0,
+    )
+
+
+def _change(runtime: Runtime, instance_id: str, **values: Any) -> Json:
+    with runtime.store.write() as session:
+        return records.change(session, INSTANCE, instance_id, **values)
+
+
+def _drop(runtime: Runtime, record: Json) -> None:
+    """Raises HostError or StoreError where something stays: the next start removes it."""
+    running = runtime.slices.running.get(record["id"])
+    if running is not None:
+        running.close()
+    runtime.slices.running.pop(record["id"], None)
+    with runtime.store.write() as session:
+        records.collection(session, INSTANCE).remove(record["id"])
+    shutil.rmtree(runtime.settings.data_dir / "instances" / record["id"], ignore_errors=True)
+    if record["elastic"]:
+        with runtime.slices.watching(f"chunk of {record['name']}"):
+            _shrink(runtime, record["compute_chunk_id"])
+
+
+def _shrink(runtime: Runtime, chunk_id: str) -> None:
+    """To what is left in it; an empty one keeps what it has, as a chunk without CPU cannot be."""
+    cpu, ram_mb = needs(runtime, chunk_id)
+    if cpu > 0:
+        compute.resize(runtime, chunk_id, cpus=cpu, ram_mb=ram_mb)

@@ -1,0 +1,93 @@
+"""What the Slice Manager has standing on this host: chunks and the services in them, from the start to the end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edgewright.core.errors import CapacityError, InputError
+from edgewright.drivers.host import HostError
+from edgewright.service.loops.choice import instance
+from edgewright.service.packages import Artefacts
+from edgewright.service.slices import compute, instances, networks, radio
+from edgewright.service.slices.hosting import Hosting, open_hosting
+from edgewright.service.slices.records import Json
+
+if TYPE_CHECKING:
+    from edgewright.service.runtime import Runtime
+
+
+@dataclass
+class Slices:
+    """Of the worker that has the lease; guarded by `runtime.changing`."""
+
+    runtime: Runtime
+    hosting: Hosting = field(default_factory=Hosting)
+    running: dict[str, instances.Instance] = field(default_factory=dict)  # by id
+    troubles: dict[str, str] = field(default_factory=dict)  # what could not be restored, and why
+
+    @property
+    def artefacts(self) -> Artefacts:
+        return Artefacts(self.runtime.settings.data_dir / "artefacts")
+
+    @property
+    def trouble(self) -> list[str]:
+        return [f"{about}: {reason}" for about, reason in list(self.troubles.items())]
+
+    def open(self) -> None:
+        """The drivers of this host: before the ledger knows what it has. Raises nothing: what is missing is told."""
+        settings, choice = self.runtime.settings, self.runtime.choice
+        assert choice is not None
+        self.hosting = open_hosting(settings.data_dir, instance(settings, "slices"), choice)
+
+    def restore(self) -> None:
+        """Everything that the store has stands again; what a crash cut short is gone. Raises StoreError."""
+        self.troubles = {}
+        self.running.clear()
+        networks.restore(self.runtime)
+        compute.restore(self.runtime)
+        instances.restore(self.runtime)
+
+    def close(self) -> None:
+        """End the services and what they stood on; their data stays, and the next start brings them back."""
+        for running in self.running.values():
+            with self.watching(f"instance {running.name}"):
+                running.close()
+        self.running.clear()
+        with self.watching("slices"):
+            self.hosting.close()
+
+    def check_fits(self, chunk_id: str, cpus: float, ram_mb: float) -> None:
+        """Raises Conflict where the instances in a chunk need more."""
+        instances.check_fits(self.runtime, chunk_id, cpus, ram_mb)
+
+    def configure_radio(self, chunks: list[Json]) -> None:
+        """All or none. Raises HostError."""
+        done: list[Json] = []
+        try:
+            for chunk in chunks if self.hosting.ran is not None else ():
+                done.append(chunk)
+                for share in radio.shares(self.runtime, chunk):
+                    self.hosting.ran.configure(share)
+        except HostError:
+            self.remove_radio(done)
+            raise
+
+    def remove_radio(self, chunks: list[Json]) -> None:
+        """Raises HostError."""
+        for chunk in chunks if self.hosting.ran is not None else ():
+            for share in radio.shares(self.runtime, chunk):
+                self.hosting.ran.remove(share.id)
+
+    @contextlib.contextmanager
+    def watching(self, about: str) -> Iterator[None]:
+        """What fails meanwhile is told, and the others go on."""
+        try:
+            yield
+        except (HostError, InputError, CapacityError, OSError) as error:
+            self.troubles[about] = str(error)
+            self.runtime.recorder.event("slices_failed", f"{about}: {error}")
+        else:
+            self.troubles.pop(about, None)
