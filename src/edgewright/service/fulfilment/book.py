@@ -213,7 +213,7 @@ def settle(session: Session, instance_id: str, in_force: Mapping[str, float]) ->
         have = numbers(each)
         if any(have[name] != value for name, value in in_force.items()):
             own = {name: value_of(each, name) for name in (SLICE, ADDRESS, INSTANCE, LOOP)}
-            kept = told(have | in_force, **own)
+            kept = told({**have, **in_force}, **own)
             kinds.save(session, inventory.API, SERVICE, each, each | {"serviceCharacteristic": kept})
 
 

@@ -75,7 +75,7 @@ def _package(name: str, service: ComposeService, source: str) -> Package:
         "run": Program(
             command=tuple(shlex.split(service.command)) if isinstance(service.command, str) else service.command,
             environment=_environment(service.environment),
-            **_health(service.healthcheck),
+            health_path=_health(service.healthcheck),
         ).model_dump(),
         "cpu": CpuRange(min=least, max=most, initial=most).model_dump(),
         "memory": MemoryRange(min_mb=least_mb, max_mb=most_mb, initial_mb=most_mb).model_dump(),
@@ -90,13 +90,11 @@ def _environment(given: dict[str, Any] | tuple[str, ...]) -> dict[str, str]:
     return {name: "" if value is None else str(value) for name, value in given.items()}
 
 
-def _health(check: Healthcheck | None) -> dict[str, str]:
-    """The path of the address that the check asks, where it asks one."""
-    if check is None:
-        return {}
-    words = check.test if isinstance(check.test, str) else " ".join(check.test)
+def _health(check: Healthcheck | None) -> str:
+    """The path of the address that the check asks; where it asks none, the root."""
+    words = "" if check is None else check.test if isinstance(check.test, str) else " ".join(check.test)
     found = _HEALTH.search(words)
-    return {"health_path": (found[1] or "/")} if found else {}
+    return (found[1] if found else None) or "/"
 
 
 def _cpus(amounts: Amounts, default: float, source: str) -> float:

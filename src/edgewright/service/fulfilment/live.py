@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
+from edgewright.service.api.tmf import kinds
 from edgewright.service.fulfilment import book, loops, steps
 from edgewright.service.fulfilment.characteristics import ADDRESS, FIELDS, INSTANCE, LOOP, SLICE, chosen, told, value_of
 from edgewright.service.fulfilment.feasibility import Method, most_left
@@ -106,7 +107,7 @@ class Fulfilment:
             raise Conflict("serviceSpecification: order another service, and terminate this one")
         if new["state"] == "terminated" and old["state"] != "terminated":
             steps.take_down(self.runtime, old["id"])
-            yield new | {"endDate": book.kinds.now(), "isServiceEnabled": False}
+            yield new | {"endDate": kinds.now(), "isServiceEnabled": False}
             return
         if new["state"] != old["state"]:
             raise Conflict(f"state: a service that runs can be terminated, not {new['state']}")

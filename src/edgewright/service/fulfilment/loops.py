@@ -17,6 +17,7 @@ from edgewright.service.loops.instance_slice import InstanceSlice
 from edgewright.service.loops.loop import Loop, Orders
 from edgewright.service.loops.orders import policy_of
 from edgewright.service.packages import scenario_of
+from edgewright.service.slices.instance import Instance
 from edgewright.service.store.tables import LoopRow
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def begin(runtime: Runtime, service_id: str, instance_id: str) -> str:
     """-> the loop's name; the same again changes nothing. Raises InputError for a policy that does not fit."""
-    running = runtime.slices.running[instance_id]
+    running: Instance = runtime.slices.running[instance_id]
     with runtime.changing:
         if runtime.knows(running.name):
             return running.name

@@ -73,9 +73,7 @@ class Collection:
         seq, old = row
         if json.dumps(old) == json.dumps(body):
             return
-        self.session.execute(
-            update(RESOURCES).where(RESOURCES.c.seq == seq).values(body=body, updated=time.time()),
-        )
+        self.session.execute(update(RESOURCES).where(RESOURCES.c.seq == seq).values(body=body, updated=time.time()))
         before, after = dict(enumerate(scalars(old))), dict(enumerate(rows))
         changed = [n for n in before.keys() | after.keys() if before.get(n) != after.get(n)]
         if changed:
@@ -94,10 +92,15 @@ class Collection:
         What has several is sorted by its smallest, numbers before texts. Raises InputError for a bad expression.
         """
         where = [ResourceRow.kind == self.kind, *(self._holds(condition) for condition in query.conditions)]
-        counted = select(ResourceRow.seq, func.count().over().label("total")).where(*where).limit(FEW)
-        first = self.session.execute(counted).all()
-        total = first[0].total if first else 0
-        few = [row.seq for row in first] if total <= FEW else None
+        few: list[int] | None = None
+        if query.conditions:
+            counted = select(ResourceRow.seq, func.count().over().label("total")).where(*where).limit(FEW)
+            first = self.session.execute(counted).all()
+            total = first[0].total if first else 0
+            if total <= FEW:
+                few = [row.seq for row in first]
+        else:
+            total = self.session.scalar(select(func.count()).select_from(ResourceRow).where(*where)) or 0
         if query.limit == 0 or query.offset >= total:
             return Found([], total)
         page: Select[Any] = select(ResourceRow.seq).where(*(where if few is None else [ResourceRow.seq.in_(few)]))

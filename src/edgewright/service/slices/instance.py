@@ -192,7 +192,8 @@ class Instance:
 
     def _spec(self, backend: Backend) -> ServiceSpec:
         address, port = backend.address
-        run, values = self.package.run, {"address": address, "port": port, "name": backend.name}
+        run = self.package.run
+        values: dict[str, str | int] = {"address": address, "port": port, "name": backend.name}
         first, *rest = (filled(word, values) for word in run.command)
         return ServiceSpec(
             backend.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,10 +14,13 @@ from edgewright.service.loops.choice import instance
 from edgewright.service.packages import Artefacts
 from edgewright.service.slices import compute, instances, networks, radio
 from edgewright.service.slices.hosting import Hosting, open_hosting
+from edgewright.service.slices.instance import Instance
 from edgewright.service.slices.records import Json
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
+
+MEND_S = 1.0  # between two looks at what may have died
 
 
 @dataclass
@@ -25,8 +29,10 @@ class Slices:
 
     runtime: Runtime
     hosting: Hosting = field(default_factory=Hosting)
-    running: dict[str, instances.Instance] = field(default_factory=dict)  # by id
+    running: dict[str, Instance] = field(default_factory=dict)  # by id
     troubles: dict[str, str] = field(default_factory=dict)  # what could not be restored, and why
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _mender: threading.Thread | None = None
 
     @property
     def artefacts(self) -> Artefacts:
@@ -49,9 +55,15 @@ class Slices:
         networks.restore(self.runtime)
         compute.restore(self.runtime)
         instances.restore(self.runtime)
+        self._stop.clear()
+        self._mender = threading.Thread(target=self._mend, name="mender", daemon=True)
+        self._mender.start()
 
     def close(self) -> None:
         """End the services and what they stood on; their data stays, and the next start brings them back."""
+        self._stop.set()
+        if self._mender is not None:
+            self._mender.join()
         for running in self.running.values():
             with self.watching(f"instance {running.name}"):
                 running.close()
@@ -65,21 +77,31 @@ class Slices:
 
     def configure_radio(self, chunks: list[Json]) -> None:
         """All or none. Raises HostError."""
+        if (controller := self.hosting.ran) is None:
+            return
         done: list[Json] = []
         try:
-            for chunk in chunks if self.hosting.ran is not None else ():
+            for chunk in chunks:
                 done.append(chunk)
                 for share in radio.shares(self.runtime, chunk):
-                    self.hosting.ran.configure(share)
+                    controller.configure(share)
         except HostError:
             self.remove_radio(done)
             raise
 
     def remove_radio(self, chunks: list[Json]) -> None:
         """Raises HostError."""
-        for chunk in chunks if self.hosting.ran is not None else ():
-            for share in radio.shares(self.runtime, chunk):
-                self.hosting.ran.remove(share.id)
+        if (controller := self.hosting.ran) is not None:
+            for chunk in chunks:
+                for share in radio.shares(self.runtime, chunk):
+                    controller.remove(share.id)
+
+    def _mend(self) -> None:
+        while not self._stop.wait(MEND_S):
+            for running in list(self.running.values()):
+                with self.watching(f"instance {running.name}"):
+                    for line in running.mend():
+                        self.runtime.recorder.event("restarted", line)
 
     @contextlib.contextmanager
     def watching(self, about: str) -> Iterator[None]:
@@ -87,7 +109,8 @@ class Slices:
         try:
             yield
         except (HostError, InputError, CapacityError, OSError) as error:
-            self.troubles[about] = str(error)
-            self.runtime.recorder.event("slices_failed", f"{about}: {error}")
+            if self.troubles.get(about) != str(error):
+                self.troubles[about] = str(error)
+                self.runtime.recorder.event("slices_failed", f"{about}: {error}")
         else:
             self.troubles.pop(about, None)

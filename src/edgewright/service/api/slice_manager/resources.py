@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from edgewright.core.errors import InputError
 from edgewright.service.api.keys import Running, WithKey
-from edgewright.service.api.schemas import StrictRoute
+from edgewright.service.api.schemas import Body, StrictRoute
 from edgewright.service.api.slice_manager import bodies
 from edgewright.service.loops.orders import Conflict
 from edgewright.service.runtime import Runtime
@@ -18,7 +18,7 @@ from edgewright.service.slices.records import COMPUTE, NETWORK, RAN, USER, Json,
 router = APIRouter(route_class=StrictRoute)
 
 
-def _add(runtime: Runtime, kind: str, body: bodies.Body, **more: Any) -> Json:
+def _add(runtime: Runtime, kind: str, body: Body, **more: Any) -> Json:
     with runtime.changing, runtime.store.write() as session:
         return records.add(session, kind, body.model_dump(mode="json") | more)
 

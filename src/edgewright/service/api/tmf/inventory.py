@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from edgewright.service.api.tmf.kinds import Api, Kind, now
 from edgewright.service.api.tmf.models import tmf638
 from edgewright.service.resources import machine
+
+if TYPE_CHECKING:
+    from edgewright.service.runtime import Runtime
 
 Json = dict[str, Any]
 
@@ -16,17 +20,21 @@ def _complete(body: Json) -> Json:
     return {"@type": "Service", "serviceDate": now()} | body
 
 
-SERVICE = Kind(
+def _changing(runtime: Runtime, old: Json, new: Json) -> AbstractContextManager[Json]:
+    return runtime.fulfilment.changing(old, new)
+
+
+SERVICE: Kind = Kind(
     "service",
     tmf638.Service,
     tmf638.ServiceCreate,
     tmf638.ServiceUpdate,
     machine=replace(machine.SERVICE, initial=frozenset(machine.SERVICE.moves)),  # recorded after its end, too
     complete=_complete,
-    changing=lambda runtime, old, new: runtime.fulfilment.changing(old, new),
+    changing=_changing,
     removing=lambda runtime, session, old: runtime.fulfilment.removing(old),
 )
-API = Api(
+API: Api = Api(
     "serviceInventory",
     "/tmf-api/serviceInventory/v4",
     (SERVICE,),
