@@ -1,6 +1,6 @@
 """Order a service and see it run: this host is registered, a package onboarded, ordered, scaled, changed, terminated.
 
-    python examples/order/order.py                       # starts an orchestrator of its own, with its data in a new folder
+    python examples/order/order.py                       # starts an orchestrator of its own, in a new folder
     python examples/order/order.py --url URL --key KEY   # uses one that runs
 
 Ends with what it found left behind: nothing, or exit status 1.
@@ -21,12 +21,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-HERE = Path(__file__).parent
+PACKAGE = files("edgewright.demo") / "localization.yaml"
 CATALOGUE, ORDERING = "/tmf-api/serviceCatalogManagement/v4", "/tmf-api/serviceOrdering/v4"
 INVENTORY, MANAGER, OWN = "/tmf-api/serviceInventory/v4", "/api/v1.0", "/api/edgewright/v1"
 ENDED = ("completed", "failed", "partial", "rejected", "cancelled")
@@ -118,9 +119,7 @@ def registered(api: Orchestrator) -> None:
         user = api.post(f"{MANAGER}/user", {"name": "example", "email": "owner@example.org"})
         api.post(f"{MANAGER}/compute", {"name": "this host", "user_id": user["id"], "compute_type": "host"})
     host = api.get(f"{MANAGER}/compute")[0]
-    say(
-        f"host {host['name']!r}: {host['left']['cpu']:g} of {host['capacity']['cpu']:g} CPU left, driver {host['driver']}"
-    )
+    say(f"host {host['name']!r}: {host['left']['cpu']:g} of {host['capacity']['cpu']:g} CPU left ({host['driver']})")
     if host["driver"] != "linux":
         sys.exit("this host permits no control groups: services cannot run here")
 
@@ -134,9 +133,8 @@ def ordered(api: Orchestrator, item: Json) -> Json:
         for step in api.get(f"{OWN}/orders/{order['id']}/steps"):
             if step["state"] in ("done", "failed", "undone") and (step["name"], step["state"]) not in seen:
                 seen.add((step["name"], step["state"]))
-                say(
-                    f"    {step['name']}: {step['state']}, {step['ended'] - step['began']:.2f} s {step['error']}".rstrip()
-                )
+                seconds = step["ended"] - step["began"]
+                say(f"    {step['name']}: {step['state']}, {seconds:.2f} s {step['error']}".rstrip())
         order = api.get(f"{ORDERING}/serviceOrder/{order['id']}")
         if order["state"] in ENDED:
             break
@@ -208,7 +206,7 @@ def run(api: Orchestrator, folder: Path) -> None:
     package = api.ask(
         "POST",
         f"{OWN}/packages",
-        content=(HERE / "localization.yaml").read_bytes(),
+        content=PACKAGE.read_bytes(),
         headers={"Content-Type": "application/yaml"},
     )
     candidates = api.get(f"{CATALOGUE}/serviceCandidate?name=localization&fields=name,version,serviceSpecification")
