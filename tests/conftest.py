@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
 
+import postgresql
 from edgewright.drivers.capabilities import PROBES, probe_one
 
 # A slow host is no fault of what is tested.
 settings.register_profile("edgewright", deadline=None)
 settings.load_profile("edgewright")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgres"),
+        default="sqlite",
+        help="where orchestrators keep their state: SQLite in their data folder, or a PostgreSQL that the tests start",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    postgresql.used = config.getoption("database") == "postgres"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server of our own."""
+    with postgresql.server() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

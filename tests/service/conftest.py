@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +14,7 @@ import httpx
 import pytest
 import yaml
 
+import postgresql
 from edgewright.service.loops.choice import choose
 from edgewright.service.settings import Settings
 from edgewright.service.store import Store
@@ -68,7 +65,10 @@ def settings(folder: Path, **more: Any) -> Settings:
     given = {"role": "loops", "driver": "simulated", "data_dir": folder / "data", "scenario": folder / "scenario.yaml"}
     if not (folder / "scenario.yaml").exists():
         write_scenario(folder)
-    return Settings(**(given | more))
+    given |= more
+    if "database_url" not in given:
+        given["database_url"] = postgresql.database_of(given["data_dir"])
+    return Settings(**given)
 
 
 class Client(httpx.Client):
@@ -154,36 +154,27 @@ def real(tmp_path: Path, require: Callable[..., None]) -> Settings:
     return given
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The address of a PostgreSQL server of our own, run by an unprivileged user on loopback."""
-    pytest.importorskip("psycopg")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    refuse = pytest.fail if os.environ.get("EDGEWRIGHT_REQUIRE_REAL") else pytest.skip
-    if not programs:
-        refuse("no PostgreSQL server under /usr/lib/postgresql (Debian: apt-get install postgresql)")
-    if subprocess.run(["id", "postgres"], capture_output=True).returncode or shutil.which("setpriv") is None:
-        refuse("no user `postgres` (or no `setpriv`) to run a PostgreSQL server as")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = Path(tempfile.mkdtemp(prefix="edgewright-postgres-"))
-    shutil.chown(folder, "postgres")
-    run_as = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    server = None
-    try:
-        initdb = [programs[-1], "-D", folder / "data", "-A", "trust", "-U", "edgewright", "--no-sync"]
-        subprocess.run([*run_as, *initdb], check=True, capture_output=True)
-        options = ["-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"]
-        server = subprocess.Popen([*run_as, programs[-1].with_name("postgres"), *options], stderr=subprocess.DEVNULL)
-        ready = [programs[-1].with_name("pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
-        until(lambda: subprocess.run(ready, capture_output=True).returncode == 0)
-        yield f"postgresql+psycopg://edgewright@127.0.0.1:{port}/postgres"
-    finally:
-        if server is not None:
-            server.terminate()
-            server.wait(20)
-        shutil.rmtree(folder)
+@pytest.fixture(scope="session", autouse=True)
+def _server(request: pytest.FixtureRequest) -> None:
+    if postgresql.used:
+        request.getfixturevalue("postgres")
+
+
+@pytest.fixture(autouse=True)
+def _databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Those of the test's own folder go with it."""
+    folder = request.getfixturevalue("tmp_path") if postgresql.used else None
+    yield
+    if folder is not None:
+        postgresql.drop_databases(folder)
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path) -> Path:
+    """The database of the orchestrator whose settings are `settings(tmp_path)`."""
+    if postgresql.used:
+        pytest.skip("looks into the file of SQLite, and this run is on PostgreSQL")
+    return tmp_path / "data" / "edgewright.sqlite"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -18,7 +18,7 @@ from edgewright.service.loops.loop import Loop, Orders, first_limits
 from edgewright.service.store import Store
 from edgewright.service.store.recorder import Recorder
 
-from .conftest import scenario
+from .conftest import scenario, settings
 
 SCENARIO = validate(Scenario, scenario(control={"policy": "fixed", "interval_s": 1.0}), source="test")
 
@@ -33,7 +33,7 @@ class Stepped:
         specs = [ServiceSpec(name, ("x",)) for name in SCENARIO.names]
         source = SimulatedSource(self.machine, SCENARIO.slo.response_s)
         slice_ = HostSlice(SCENARIO, SimulatedHost(self.machine), specs, [source], self.offer)
-        self.store = Store(f"sqlite:///{folder / 'x.sqlite'}")
+        self.store = Store(settings(folder).url)
         self.loop = Loop(
             scenario=SCENARIO,
             slice=slice_,

@@ -177,14 +177,13 @@ def test_every_write_of_the_api_is_listed_above(shared: Client) -> None:
     assert writes == set(WRITES)
 
 
-def test_key_in_either_header(client: Client) -> None:
+def test_key_in_either_header(sqlite_file: Path, client: Client) -> None:
     key = client.made.first_key
     assert key
     with httpx.Client(base_url=client.made.address, trust_env=False) as other:
         assert other.patch(LOOP, json={"mode": "shadow"}, headers={"X-API-Key": key}).status_code == 200
     assert client.made.page.endswith(f"/?key={key}")
-    store = client.made.settings.data_dir / "edgewright.sqlite"
-    assert key.encode() not in store.read_bytes() + Path(f"{store}-wal").read_bytes()
+    assert key.encode() not in sqlite_file.read_bytes() + Path(f"{sqlite_file}-wal").read_bytes()
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "evil.example:8741"])

@@ -153,9 +153,9 @@ def test_chunks_outlive_a_restart(tmp_path: Path) -> None:
         assert sum(s["limit_cpu"] for s in client.loop()["services"]) <= 0.5 + 1e-6
 
 
-def test_locked_database_refuses_orders_whole_and_the_loop_goes_on(client: Client) -> None:
+def test_locked_database_refuses_orders_whole_and_the_loop_goes_on(sqlite_file: Path, client: Client) -> None:
     identity, before = of_demo(client), left(client)
-    other = sqlite3.connect(client.made.settings.data_dir / "edgewright.sqlite", isolation_level=None)
+    other = sqlite3.connect(sqlite_file, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:
         seq = client.loop()["last_decision"]["seq"]

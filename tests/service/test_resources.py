@@ -1,9 +1,8 @@
-"""Resources: what a search in either database finds is what `matches` says; patches, and moves between states."""
+"""Resources: what a search in either database finds is what `matches` says; patches."""
 
 from __future__ import annotations
 
 import json
-import random
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +17,6 @@ from hypothesis import strategies as st
 from sqlalchemy import event, func, select
 
 from edgewright.core.errors import InputError
-from edgewright.service.loops.orders import Conflict
-from edgewright.service.resources import machine
 from edgewright.service.resources.collection import MAX_SCALARS, Collection, Found
 from edgewright.service.resources.patch import merge_patch
 from edgewright.service.resources.query import (
@@ -381,45 +378,3 @@ def test_a_patch_twice_is_once_and_changes_no_input(target: Json, patch: Json) -
     once = merge_patch(target, patch)
     assert merge_patch(once, patch) == once
     assert repr((target, patch)) == before
-
-
-# States
-
-
-@pytest.mark.parametrize(
-    ("states", "old", "allowed"),
-    [
-        (machine.SERVICE_ORDER, "acknowledged", "inProgress rejected cancelled assessingCancellation"),
-        (machine.SERVICE_ORDER, "pendingCancellation", "cancelled"),
-        (machine.SERVICE_ORDER, "completed", ""),
-        (machine.SERVICE_ORDER_ITEM, "held", "inProgress cancelled assessingCancellation"),
-        (machine.SERVICE, "feasibilityChecked", "designed reserved inactive active"),
-        (machine.SERVICE, "inactive", "active"),
-        (machine.SERVICE, "active", "inactive terminated"),
-        (machine.CANCEL_SERVICE_ORDER, "inProgress", "done terminatedWithError"),
-    ],
-)
-def test_moves(states: machine.Machine, old: str, allowed: str) -> None:
-    for new in states.moves:
-        if new == old or new in allowed.split():
-            states.check_move(old, new)
-        else:
-            with pytest.raises(Conflict, match=f"state: {old} leads to .*, not to {new}"):
-                states.check_move(old, new)
-    with pytest.raises(InputError, match="state"):
-        states.check_move(old, "Active")
-
-
-@pytest.mark.parametrize(
-    "states", [machine.SERVICE_ORDER, machine.SERVICE_ORDER_ITEM, machine.SERVICE, machine.CANCEL_SERVICE_ORDER]
-)
-def test_all_states_are_reached_and_lead_on_to_states(states: machine.Machine) -> None:
-    reached = set(states.initial)
-    for _ in states.moves:
-        reached |= {new for old in reached for new in states.moves[old]}
-    assert reached == set(states.moves)
-    for state in states.initial:
-        states.check_initial(state)
-    for state in ("no such", random.Random(0).choice(sorted(s for s in states.moves if states.is_final(s)))):
-        with pytest.raises(InputError, match="state"):
-            states.check_initial(state)

@@ -126,10 +126,12 @@ def test_deleting_does_not_hold_the_database(tmp_path: Path, start: Start, monke
     assert runtime.broken == {}
 
 
-def test_a_locked_database_refuses_a_deletion_before_anything_ends(tmp_path: Path, start: Start) -> None:
+def test_a_locked_database_refuses_a_deletion_before_anything_ends(
+    sqlite_file: Path, tmp_path: Path, start: Start
+) -> None:
     runtime = start(settings(tmp_path))
     running(runtime)
-    lock = sqlite3.connect(tmp_path / "data" / "edgewright.sqlite", isolation_level=None)
+    lock = sqlite3.connect(sqlite_file, isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StoreError):
         runtime.delete("demo")

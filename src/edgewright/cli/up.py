@@ -15,7 +15,7 @@ def command(
     port: Annotated[int | None, typer.Option(help="Default: 8741, or the next free one.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of database, logs, state.")] = None,
-    scenario: Annotated[Path | None, typer.Option(help="Scenario of the first loop, or `none`. Default: the demo.")] = None,
+    scenario: Annotated[Path | None, typer.Option(help="Scenario of the first loop, or none. Default: demo.")] = None,
     backhaul: Annotated[Path | None, typer.Option(help="Scenario of a backhaul loop. Default: none.")] = None,
     migration: Annotated[Path | None, typer.Option(help="Scenario of a migration loop. Default: none.")] = None,
     role: Annotated[str | None, typer.Option(help="all, api, loops or ui.")] = None,

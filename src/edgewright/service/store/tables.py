@@ -137,7 +137,11 @@ class AttributeRow(Table):
     text: Mapped[str] = mapped_column(Sorted)  # as JSON shows it, text without quotes
     head: Mapped[str] = mapped_column(String(100))  # of text: an index holds no long ones
     number: Mapped[float | None]
-    __table_args__ = (Index("attributes_by_text", "path", "head"), Index("attributes_by_number", "path", "number"))
+    __table_args__ = (
+        Index("attributes_by_text", "path", "head"),
+        Index("attributes_by_number", "path", "number"),
+        {"sqlite_with_rowid": False},
+    )
 
 
 class HubRow(Table):

@@ -17,7 +17,15 @@ from edgewright.service.api.tmf.bodies import MERGE, Patch, TmfRoute
 from edgewright.service.api.tmf.errors import Error
 from edgewright.service.api.tmf.hubs import add_hub
 from edgewright.service.api.tmf.kinds import Api, Kind, attributes, change, create, find, knows, remove
-from edgewright.service.resources.query import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query, parse_query, select_fields
+from edgewright.service.resources.query import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    MAX_OFFSET,
+    MAX_SORT,
+    Query,
+    parse_query,
+    select_fields,
+)
 
 Json = dict[str, Any]
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
@@ -28,7 +36,7 @@ def _described(kind: Kind, *names: str) -> Json:
     each = "|".join(attributes(kind.resource))
     schemas = {
         "fields": {"type": "string", "pattern": f"^(none|({each})(,({each}))*)$"},
-        "sort": {"type": "string", "pattern": f"^-?({each})(,-?({each}))*$"},
+        "sort": {"type": "string", "pattern": f"^-?({each})(,-?({each})){{0,{MAX_SORT - 1}}}$"},
         "offset": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET},
         "limit": {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     }

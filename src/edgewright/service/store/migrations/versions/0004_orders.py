@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(["resource"], ["resources.seq"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("resource", "n"),
+        sqlite_with_rowid=False,
     )
     op.create_index("attributes_by_number", "attributes", ["path", "number"], unique=False)
     op.create_index("attributes_by_text", "attributes", ["path", "head"], unique=False)
