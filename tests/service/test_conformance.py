@@ -65,7 +65,7 @@ def test_as_described(server: Client, tmp_path: Path) -> None:
 def ask(server: Client, folder: Path, specification: str, *options: str) -> None:
     (folder / "schemathesis.toml").write_text(CONFIGURATION)
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run", specification]
-    command += ["--checks", "all", "--phases", PHASES, "--max-examples", MORE or "4", "--seed", "1", "--no-shrink"]
+    command += ["--phases", PHASES, "--max-examples", MORE or "4", "--seed", "1", "--no-shrink"]
     command += ["--header", f"Authorization: Bearer {server.made.first_key}", "--suppress-health-check", "all"]
     environment = {**os.environ, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1", "COLUMNS": "200"}
     done = subprocess.run([*command, *options], cwd=folder, env=environment, capture_output=True, text=True)
