@@ -67,11 +67,11 @@ def load(path: str | Path) -> Any:
 
 
 def load_json(text: str, *, source: str) -> Any:
-    """The data of a JSON text. Raises InputError for no JSON, a NaN, a key that comes twice, half a character."""
+    """The data of a JSON text. Raises InputError for no JSON, a NaN, a key twice, half a character, a NUL."""
     try:
         data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-        if "\\ud" in text.lower():  # of a surrogate pair: nothing could write it out again
-            json.dumps(data, ensure_ascii=False).encode()
+        if "\\u" in text.lower():
+            _check_texts(data)
         return data
     except InputError as error:
         raise error.at(source) from None
@@ -84,6 +84,8 @@ def load_yaml(text: str, *, source: str) -> Any:
     try:
         data = yaml.load(text, Loader=_StrictYaml)  # noqa: S506  (a SafeLoader)
         _bound(data, 4 * len(text) + 1_000_000)  # never reached without aliases
+        if "\\" in text:
+            _check_texts(data)
         return data
     except InputError as error:
         raise error.at(source) from None
@@ -165,6 +167,20 @@ def _bound(data: Any, most: int) -> None:
         most -= 1
         if most < 0:
             raise InputError("aliases", "far more data than text", "fewer of them, and none inside itself")
+
+
+def _check_texts(data: Any) -> None:
+    """Half of a surrogate pair nothing could write out again, and a NUL no database would keep."""
+    waiting = [("document", data)]
+    while waiting:
+        path, part = waiting.pop()
+        inside = f"{path}." if path != "document" else ""
+        if isinstance(part, dict):
+            waiting += [(path, key) for key in part] + [(f"{inside}{key}", value) for key, value in part.items()]
+        elif isinstance(part, list | tuple):
+            waiting += [(f"{inside}{i}", value) for i, value in enumerate(part)]
+        elif isinstance(part, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in part):
+            raise InputError(path, part, "text without NUL and unpaired surrogates")
 
 
 class _StrictYaml(yaml.SafeLoader):

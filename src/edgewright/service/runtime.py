@@ -28,6 +28,7 @@ from edgewright.scaling.policies import make_policy
 from edgewright.service.backhauls import Backhauls
 from edgewright.service.elasticity.keeper import Elasticity
 from edgewright.service.fulfilment.live import Fulfilment
+from edgewright.service.fulfilment.loops import end as end_loop
 from edgewright.service.loops.choice import choose, choose_for, forget, make_slice
 from edgewright.service.loops.fit import least_cpu, least_memory_mb, pins_that_fit
 from edgewright.service.loops.leases import LEASE, RENEW_S, Leases
@@ -193,6 +194,11 @@ class Runtime:
 
     def delete(self, name: str) -> None:
         """End a loop and its services, forget it and its chunk; its decisions stay until they are old."""
+        with self.store.read() as session:
+            service = session.scalar(select(LoopRow.service).where(LoopRow.name == name))
+        if service:
+            end_loop(self, service)
+            return
         with self.changing:
             with self.store.read() as session:
                 chunk_id = session.scalar(select(LoopRow.chunk_id).where(LoopRow.name == name))

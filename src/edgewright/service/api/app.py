@@ -18,6 +18,7 @@ from edgewright.service.api import (
     slice_manager,
     topologies,
 )
+from edgewright.service.api.description import describe
 from edgewright.service.api.gate import BodyLimit, Forward, HostGate
 from edgewright.service.runtime import Runtime
 from edgewright.service.settings import Settings
@@ -55,6 +56,7 @@ def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
         app.include_router(part.router)
     for api in tmf:
         app.include_router(router_of(api))
+    describe(app)
     return app
 
 

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from edgewright.backhaul.scenario import parse_scenario
+from edgewright.backhaul.scenario import LoopScenario, parse_scenario
 from edgewright.backhaul.simulation import PLANNERS
 from edgewright.core.errors import InputError
 from edgewright.service.api import schemas
+from edgewright.service.api.description import document
 from edgewright.service.api.errors import NotFound
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.kinds import loop_of, require_known
@@ -43,7 +44,7 @@ def get_backhauls(runtime: Running) -> list[Json]:
     "",
     status_code=201,
     dependencies=[WithKey],
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {}, "application/yaml": {}}}},
+    openapi_extra=document(LoopScenario, "backhaul"),
 )
 async def post_backhaul(request: Request, runtime: Running) -> Response:
     """Start a loop from a scenario with its network, in JSON or in YAML (`Content-Type: application/yaml`)."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
 from edgewright.core.documents import parse
+from edgewright.service.api.description import document
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.loops import body_text
 from edgewright.service.elasticity.rules import Policies
@@ -34,11 +35,7 @@ def get_elasticity(runtime: Running) -> Json:
     return runtime.elasticity.policies.model_dump(mode="json") | {"states": states}
 
 
-@router.put(
-    "",
-    dependencies=[WithKey],
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {}, "application/yaml": {}}}},
-)
+@router.put("", dependencies=[WithKey], openapi_extra=document(Policies, "elasticity"))
 async def put_elasticity(request: Request, runtime: Running) -> Json:
     """Replace all policies (`edgewright.policies/1`), in JSON or YAML."""
     text, is_yaml = await body_text(request)

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from edgewright.core.errors import CapacityError, InputError
@@ -22,6 +23,7 @@ from edgewright.service.slices.records import Missing, NotSupported
 from edgewright.service.store import StoreError
 
 log = structlog.get_logger("edgewright.api")
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class NotFound(Exception):
@@ -68,9 +70,13 @@ def register(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:]) or "body"  # after where it was: body, query, path
+        parts = [str(part) for part in first["loc"][1:]]  # after where it was: body, query, path
+        cause = (first.get("ctx") or {}).get("error")
+        if isinstance(cause, InputError):  # of a rule between fields
+            return _bad_input(InputError(".".join([*parts, cause.field]), cause.given, cause.allowed))
+        field, allowed = ".".join(parts) or "body", first["msg"].removeprefix("Value error, ")
         given = None if first["type"] == "missing" else _plain(first.get("input"))
-        return answer(400, f"{field}: {first['msg']}", field=field, given=given, allowed=first["msg"])
+        return answer(400, f"{field}: {allowed}", field=field, given=given, allowed=allowed)
 
     @app.exception_handler(CapacityError)
     async def _(_: Request, error: CapacityError) -> JSONResponse:
@@ -88,15 +94,24 @@ def register(app: FastAPI) -> None:
         app.add_exception_handler(kind, _plainly(status))
 
     @app.exception_handler(HTTPException)
-    async def _(_: Request, error: HTTPException) -> JSONResponse:
+    async def _(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, InputError):
             return _bad_input(error.__cause__)
-        return answer(error.status_code, str(error.detail), error.headers)
+        headers = {"Allow": _allowed(app, request)} if error.status_code == 405 else error.headers
+        return answer(error.status_code, str(error.detail), headers)
 
     @app.exception_handler(Exception)
     async def _(request: Request, error: Exception) -> JSONResponse:
         log.error("request_failed", path=request.url.path, exc_info=error)
         return answer(500, "an error of ours, it is in the log")
+
+
+def _allowed(app: FastAPI, request: Request) -> str:
+    """By all routes of the path (RFC 9110, 10.2.1): the framework names those of the first alone."""
+    asked = [(method, dict(request.scope) | {"method": method}) for method in METHODS]
+    return ", ".join(
+        method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+    )
 
 
 def _plainly(status: int) -> Any:

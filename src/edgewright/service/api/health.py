@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from pydantic import BaseModel
 
 from edgewright.service.api.keys import Running
 from edgewright.service.api.views import loop_view
@@ -22,7 +24,16 @@ from edgewright.service.store import StoreError
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz")
+class Health(BaseModel):
+    status: Literal["ok", "degraded", "down"]
+    reasons: list[str]
+
+
+class _Text(Response):
+    media_type = CONTENT_TYPE_LATEST
+
+
+@router.get("/healthz", response_model=Health, responses={503: {"model": Health}})
 def healthz(runtime: Running) -> JSONResponse:
     """200 `ok`, 200 `degraded` with reasons (the loops act all the same), 503 where nothing can be served."""
     reasons = runtime.trouble
@@ -38,12 +49,12 @@ def healthz(runtime: Running) -> JSONResponse:
     return JSONResponse({"status": "degraded" if reasons else "ok", "reasons": list(dict.fromkeys(reasons))})
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=_Text)
 def metrics(runtime: Running) -> Response:
     """Prometheus text: limits, usage and responses of every service, and how well the loops keep time."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(runtime))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    return _Text(generate_latest(registry))
 
 
 SERVICE = (  # field of the API's service, metric, unit factor, help

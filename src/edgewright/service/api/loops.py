@@ -11,6 +11,7 @@ from edgewright.core.documents import parse
 from edgewright.core.errors import InputError
 from edgewright.scaling.model import Scenario
 from edgewright.service.api import schemas
+from edgewright.service.api.description import document
 from edgewright.service.api.errors import NotFound
 from edgewright.service.api.keys import HasKey, Running, WithKey
 from edgewright.service.api.views import decision_view, driver_view, event_view, loop_view
@@ -75,7 +76,7 @@ def get_loops(runtime: Running) -> list[Json]:
     "/loops",
     status_code=201,
     dependencies=[WithKey],
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {}, "application/yaml": {}}}},
+    openapi_extra=document(Scenario, "scaling"),
 )
 async def post_loop(request: Request, runtime: Running) -> Response:
     """Start a loop from a scenario in JSON, or in YAML (`Content-Type: application/yaml`). Books its slice."""
@@ -99,7 +100,7 @@ def get_loop(chosen: Chosen, runtime: Running) -> Json:
     return loop_view(chosen, runtime.drivers[chosen.name])
 
 
-@router.get("/loops/{loop}/scenario")
+@router.get("/loops/{loop}/scenario", openapi_extra={"security": [{}]})
 def get_scenario(chosen: Chosen, known: HasKey) -> Json:
     """The scenario as it runs. Without a key, the values of its environment variables read `***`."""
     scenario = chosen.scenario.model_dump(mode="json")

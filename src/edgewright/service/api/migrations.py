@@ -12,8 +12,9 @@ from fastapi.responses import JSONResponse
 from edgewright.core.errors import InputError
 from edgewright.migration.mobility import along
 from edgewright.migration.rewards import breach
-from edgewright.migration.scenario import parse_loop
+from edgewright.migration.scenario import LoopScenario, parse_loop
 from edgewright.service.api import schemas
+from edgewright.service.api.description import document
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.kinds import loop_of, require_known
 from edgewright.service.api.loops import body_text, decisions_of, events_of
@@ -42,7 +43,7 @@ def get_migrations(runtime: Running) -> list[Json]:
     "",
     status_code=201,
     dependencies=[WithKey],
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {}, "application/yaml": {}}}},
+    openapi_extra=document(LoopScenario, "migration"),
 )
 async def post_migration(request: Request, runtime: Running) -> Response:
     """Start a loop from a scenario, in JSON or in YAML (`Content-Type: application/yaml`)."""

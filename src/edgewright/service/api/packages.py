@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from edgewright.core.documents import parse
 from edgewright.core.errors import InputError
+from edgewright.service.api.description import document
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.loops import body_text
 from edgewright.service.fulfilment import compose, onboarding
@@ -19,8 +20,8 @@ from edgewright.service.packages import Package
 
 router = APIRouter(prefix="/api/edgewright/v1", tags=["package"])
 Json = dict[str, Any]
-_TEXTS = {"requestBody": {"required": True, "content": {"application/json": {}, "application/yaml": {}}}}
-_BYTES = {"requestBody": {"required": True, "content": {"application/octet-stream": {}}}}
+_FILE: Json = {"type": "string", "format": "binary"}
+_BYTES: Json = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": _FILE}}}}
 
 
 @router.get("/packages")
@@ -29,7 +30,7 @@ def get_packages(runtime: Running) -> list[Json]:
     return onboarding.packages(runtime)
 
 
-@router.post("/packages", status_code=201, dependencies=[WithKey], openapi_extra=_TEXTS)
+@router.post("/packages", status_code=201, dependencies=[WithKey], openapi_extra=document(Package, "package"))
 async def post_package(request: Request, runtime: Running) -> JSONResponse:
     """Onboard a package (`edgewright.package/1`) in JSON or YAML: it is in the service catalogue then."""
     text, is_yaml = await body_text(request)
@@ -41,7 +42,12 @@ async def post_package(request: Request, runtime: Running) -> JSONResponse:
     return JSONResponse(made, 201, {"Location": f"{router.prefix}/packages/{made['id']}"})
 
 
-@router.post("/packages/compose", status_code=201, dependencies=[WithKey], openapi_extra=_TEXTS)
+@router.post(
+    "/packages/compose",
+    status_code=201,
+    dependencies=[WithKey],
+    openapi_extra=document(compose.ComposeFile, "compose"),
+)
 async def post_compose(request: Request, runtime: Running) -> list[Json]:
     """Onboard the services of a compose file, each as a package of its own, all or none."""
     text, is_yaml = await body_text(request)

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 from edgewright.core.documents import load_json
 from edgewright.core.errors import InputError
+from edgewright.service.loops.backhaul_orders import MAX_FACTOR
 from edgewright.service.loops.loop import Mode
+from edgewright.service.loops.orders import MAX_LOAD_FACTOR
 
 
 class _StrictRequest(Request):
@@ -34,6 +36,14 @@ class StrictRoute(APIRoute):
         return strictly
 
 
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 2.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+
+
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -52,9 +62,9 @@ class BackhaulChange(Body):
 
 
 class Demand(Body):
-    matrix: int | None = None
+    matrix: Annotated[int, WHOLE] | None = None
     """Id of the traffic matrix that is offered and stays; null: they take turns again."""
-    factor: float = 1.0
+    factor: Annotated[float, Field(ge=0, le=MAX_FACTOR)] = 1.0
     """Multiplies every demand."""
 
 
@@ -76,11 +86,11 @@ class Pin(Body):
 
 
 class Rollback(Body):
-    seq: Annotated[int, Field(ge=1, le=2**62)]
+    seq: Annotated[int, Field(ge=1, le=2**62), WHOLE]
     """The decision whose limits come back."""
 
 
-class LoadFactors(RootModel[dict[str, float]]):
+class LoadFactors(RootModel[dict[str, Annotated[float, Field(ge=0, le=MAX_LOAD_FACTOR)]]]):
     """`{service: factor}`"""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)

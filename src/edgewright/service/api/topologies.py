@@ -26,6 +26,10 @@ def _topology(runtime: Running, name: str) -> Topology:
     return found
 
 
+class _Page(FileResponse):
+    media_type = "text/html"
+
+
 Chosen = Annotated[Topology, Depends(_topology)]
 
 
@@ -51,13 +55,13 @@ def get_topology(chosen: Chosen) -> Json:
     return topology_view(chosen)
 
 
-@router.get("/{name}/infrastructure")
+@router.get("/{name}/infrastructure", responses={409: {}})
 def get_infrastructure(chosen: Chosen, runtime: Running) -> FileResponse:
     """The `edgewright.infrastructure/1` document."""
     return _file(chosen, runtime, INFRASTRUCTURE, "application/json")
 
 
-@router.get("/{name}/map")
+@router.get("/{name}/map", response_class=_Page, responses={409: {}})
 def get_map(chosen: Chosen, runtime: Running) -> FileResponse:
     """A page that asks no other file of anyone."""
     return _file(chosen, runtime, MAP, "text/html", **{"Content-Security-Policy": "sandbox allow-scripts"})

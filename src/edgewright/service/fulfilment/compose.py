@@ -13,8 +13,7 @@ from pydantic import Field
 
 from edgewright.core.documents import Part, load_json, load_yaml, validate
 from edgewright.core.errors import InputError
-from edgewright.scaling.model import CpuRange, MemoryRange
-from edgewright.service.packages import Package, Program, Replicas
+from edgewright.service.packages import Package
 
 _UNITS = {"": 1, "b": 1, "k": 2**10, "kb": 2**10, "m": 2**20, "mb": 2**20, "g": 2**30, "gb": 2**30}
 _HEALTH = re.compile(r"https?://[^/\s]+(/[^\s'\"]*)?")
@@ -61,7 +60,7 @@ def packages_of(text: str, *, yaml_syntax: bool = True, source: str = "body") ->
     if not isinstance(data, dict):
         raise InputError("document", data, "a compose file: a mapping with services", source=source)
     file = validate(ComposeFile, data, source=source)
-    return [_package(name, service, source) for name, service in file.services.items()]
+    return [_package(name, service, f"{source}: services.{name}") for name, service in file.services.items()]
 
 
 def _package(name: str, service: ComposeService, source: str) -> Package:
@@ -72,16 +71,23 @@ def _package(name: str, service: ComposeService, source: str) -> Package:
     document: dict[str, Any] = {
         "format": "edgewright.package/1",
         "name": name,
-        "run": Program(
-            command=tuple(shlex.split(service.command)) if isinstance(service.command, str) else service.command,
-            environment=_environment(service.environment),
-            health_path=_health(service.healthcheck),
-        ).model_dump(),
-        "cpu": CpuRange(min=least, max=most, initial=most).model_dump(),
-        "memory": MemoryRange(min_mb=least_mb, max_mb=most_mb, initial_mb=most_mb).model_dump(),
-        "replicas": Replicas(min=1, max=max(replicas, 1), initial=replicas).model_dump(),
+        "run": {
+            "command": _command(service.command, source),
+            "environment": _environment(service.environment),
+            "health_path": _health(service.healthcheck),
+        },
+        "cpu": {"min": least, "max": most, "initial": most},
+        "memory": {"min_mb": least_mb, "max_mb": most_mb, "initial_mb": most_mb},
+        "replicas": {"min": 1, "max": replicas, "initial": replicas},
     }
-    return validate(Package, document, source=f"{source}: services.{name}")
+    return validate(Package, document, source=source)
+
+
+def _command(given: str | tuple[str, ...], source: str) -> list[str]:
+    try:
+        return shlex.split(given) if isinstance(given, str) else list(given)
+    except ValueError as error:
+        raise InputError("command", given, f"words as a shell reads them ({error})", source=source) from None
 
 
 def _environment(given: dict[str, Any] | tuple[str, ...]) -> dict[str, str]:

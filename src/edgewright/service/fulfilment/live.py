@@ -58,6 +58,7 @@ class Fulfilment:
     def close(self) -> None:
         """The present steps end; the next start goes on."""
         self.workflows.close()
+        loops.close_all(self.runtime)
         self.deliveries.close()
 
     def wake(self) -> None:

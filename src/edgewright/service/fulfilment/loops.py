@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from edgewright.core.documents import validate
 from edgewright.core.errors import InputError
@@ -14,7 +14,7 @@ from edgewright.scaling.control import Controller
 from edgewright.scaling.model import Scenario
 from edgewright.scaling.policies import make_policy
 from edgewright.service.loops.instance_slice import InstanceSlice
-from edgewright.service.loops.loop import Loop, Orders
+from edgewright.service.loops.loop import Loop, Orders, end_all
 from edgewright.service.loops.orders import policy_of
 from edgewright.service.packages import scenario_of
 from edgewright.service.slices.instance import Instance
@@ -55,10 +55,23 @@ def begin(runtime: Runtime, service_id: str, instance_id: str) -> str:
 
 def end(runtime: Runtime, service_id: str) -> None:
     """It need not be there; the service runs on."""
-    with runtime.store.read() as session:
+    with runtime.store.write() as session:
         name = session.scalar(select(LoopRow.name).where(LoopRow.service == service_id))
+        session.execute(delete(LoopRow).where(LoopRow.service == service_id))
+    # Not while `changing` is held: its step may be waiting for it.
+    if name is not None and (loop := runtime.loops.pop(name, None)):
+        loop.close()
     if name is not None:
-        runtime.delete(name)
+        runtime.broken.pop(name, None)
+        runtime.recorder.event("loop_deleted", f"loop {name} ended; its service runs on")
+
+
+def close_all(runtime: Runtime) -> None:
+    """For the end of this process; the next start begins them again."""
+    mine = {name: loop for name, loop in runtime.loops.items() if isinstance(loop.slice, InstanceSlice)}
+    for name in mine:
+        del runtime.loops[name]
+    end_all(mine)
 
 
 def restore(runtime: Runtime) -> None:

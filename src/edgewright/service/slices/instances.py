@@ -191,11 +191,12 @@ def restore(runtime: Runtime) -> None:
     slices = runtime.slices
     with runtime.store.read() as session:
         found = records.listed(session, INSTANCE)
-        packages = {each["id"]: package_of(session, each["network_service_id"]) for each in found}
     ready = [each for each in found if each["status"] == READY and each["compute_chunk_id"] in slices.hosting.chunks]
     for record in ready:
         with slices.watching(f"instance {record['name']}"):
-            slices.running[record["id"]] = _instance(runtime, record, packages[record["id"]])
+            with runtime.store.read() as session:
+                package = package_of(session, record["network_service_id"])
+            slices.running[record["id"]] = _instance(runtime, record, package)
     for chunk_id, chunk in slices.hosting.chunks.items():
         mine = [each for each in ready if each["compute_chunk_id"] == chunk_id and each["id"] in slices.running]
         with slices.watching(f"services of chunk {chunk_id}"):

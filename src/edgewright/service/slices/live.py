@@ -15,7 +15,7 @@ from edgewright.service.packages import Artefacts
 from edgewright.service.slices import compute, instances, networks, radio
 from edgewright.service.slices.hosting import Hosting, open_hosting
 from edgewright.service.slices.instance import Instance
-from edgewright.service.slices.records import Json
+from edgewright.service.slices.records import Json, Missing
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
@@ -108,7 +108,7 @@ class Slices:
         """What fails meanwhile is told, and the others go on."""
         try:
             yield
-        except (HostError, InputError, CapacityError, OSError) as error:
+        except (HostError, InputError, CapacityError, Missing, OSError) as error:
             if self.troubles.get(about) != str(error):
                 self.troubles[about] = str(error)
                 self.runtime.recorder.event("slices_failed", f"{about}: {error}")

@@ -11,11 +11,17 @@ from pydantic import TypeAdapter, ValidationError
 from edgewright.service.ui.backhaul.shapes import BackhaulColumns, BackhaulState, Plan
 from edgewright.service.ui.migration.shapes import Decision as MigrationDecision
 from edgewright.service.ui.migration.shapes import MigrationColumns, MigrationState
+from edgewright.service.ui.orders import shapes as order_shapes
 from edgewright.service.ui.shapes import Columns, Decision, Event, LoopState, PolicyInfo, Refusal
 from edgewright.service.ui.topology.shapes import TopologyState
 
 PREFIX = "/api/edgewright/v1"
+MANAGER = "/api/v1.0"
+CATALOGUE, ORDERING = "/tmf-api/serviceCatalogManagement/v4", "/tmf-api/serviceOrdering/v4"
+INVENTORY = "/tmf-api/serviceInventory/v4"
 FILE_TIMEOUT_S = 60.0  # of some ten megabytes
+SHOWN = 200  # of resources that a page lists
+CHANGE_TIMEOUT_S = 180.0  # of a service: replicas start until they are healthy
 T = TypeVar("T")
 Told = str | None  # what the API says of a change it made, where it says anything
 
@@ -160,6 +166,89 @@ class Api:
         """Its `map` or its `infrastructure`."""
         return await self._send("GET", _topology(name, which), timeout=FILE_TIMEOUT_S)
 
+    # Orders
+
+    async def hosts(self) -> list[order_shapes.Host]:
+        return await self._read(list[order_shapes.Host], f"{MANAGER}/compute")
+
+    async def compute_chunks(self) -> list[order_shapes.ComputeChunk]:
+        return await self._read(list[order_shapes.ComputeChunk], f"{MANAGER}/compute_chunk")
+
+    async def network_chunks(self) -> list[order_shapes.NetworkChunk]:
+        return await self._read(list[order_shapes.NetworkChunk], f"{MANAGER}/network_chunk")
+
+    async def radio_chunks(self) -> list[order_shapes.RadioChunk]:
+        """Of every radio access network."""
+        found = []
+        for ran in await self._read(list[order_shapes.Reference], f"{MANAGER}/ran_infrastructure"):
+            path = f"{MANAGER}/ran_infrastructure/{quote(ran.id, safe='')}/radio_chunk"
+            found += await self._read(list[order_shapes.RadioChunk], path)
+        return found
+
+    async def slices(self) -> list[order_shapes.Slice]:
+        return await self._read(list[order_shapes.Slice], f"{MANAGER}/slic3")
+
+    async def instances(self) -> list[order_shapes.Instance]:
+        return await self._read(list[order_shapes.Instance], f"{MANAGER}/network_service_instance")
+
+    async def specifications(self) -> list[order_shapes.Specification]:
+        """Of the candidates of the catalogue, in their order."""
+        candidates = await self._read(list[order_shapes.Candidate], f"{CATALOGUE}/serviceCandidate", limit=SHOWN)
+        found = await self._read(list[order_shapes.Specification], f"{CATALOGUE}/serviceSpecification", limit=SHOWN)
+        known = {each.id: each for each in found}
+        return [known[each.specification.id] for each in candidates if each.specification.id in known]
+
+    async def orders(self, limit: int) -> list[order_shapes.Order]:
+        """Newest first."""
+        return await self._read(list[order_shapes.Order], f"{ORDERING}/serviceOrder", sort="-orderDate", limit=limit)
+
+    async def steps(self, order: str) -> list[order_shapes.Step]:
+        return await self._read(list[order_shapes.Step], f"/orders/{quote(order, safe='')}/steps")
+
+    async def services(self) -> list[order_shapes.Service]:
+        """Those that are not terminated, newest first."""
+        wanted = {"state.ne": "terminated", "sort": "-serviceDate", "limit": SHOWN}
+        return await self._read(list[order_shapes.Service], f"{INVENTORY}/service", **wanted)
+
+    async def tmf_events(self, limit: int) -> list[order_shapes.TmfEvent]:
+        """Newest first."""
+        return await self._read(list[order_shapes.TmfEvent], "/tmf-events", limit=limit)
+
+    async def hubs(self) -> list[order_shapes.Hub]:
+        return await self._read(list[order_shapes.Hub], "/hubs")
+
+    async def elasticity(self) -> order_shapes.Elasticity:
+        return await self._read(order_shapes.Elasticity, "/elasticity")
+
+    async def register(self, key: str) -> Told:
+        return await self._write(key, "POST", f"{MANAGER}/compute", {"name": "this host"})
+
+    async def onboard(self, key: str, yaml: str, *, compose: bool) -> Told:
+        return await self._write(key, "POST", "/packages/compose" if compose else "/packages", yaml)
+
+    async def order(self, key: str, item: dict[str, Any]) -> str:
+        """-> the order's id."""
+        answer = await self._ask(key, "POST", f"{ORDERING}/serviceOrder", {"serviceOrderItem": [{"id": "1"} | item]})
+        return str(answer.json()["id"])
+
+    async def cancel_order(self, key: str, order: str) -> Told:
+        task = (await self._ask(key, "POST", f"{ORDERING}/cancelServiceOrder", {"serviceOrder": {"id": order}})).json()
+        if task["state"] == "terminatedWithError":
+            raise ApiError(409, task.get("completionMessage") or "this order cannot be cancelled")
+        return None
+
+    async def change_service(self, key: str, service: str, values: dict[str, float]) -> Told:
+        listed = [{"name": name, "value": value} for name, value in values.items()]
+        path, body = f"{INVENTORY}/service/{quote(service, safe='')}", {"serviceCharacteristic": listed}
+        return await self._write(key, "PATCH", path, body, timeout=CHANGE_TIMEOUT_S)
+
+    async def redeliver(self, key: str, hub: str) -> Told:
+        many = (await self._ask(key, "POST", f"/hubs/{quote(hub, safe='')}/redeliver")).json()["events"]
+        return f"{many} event{'s are' if many != 1 else ' is'} sent again"
+
+    async def put_elasticity(self, key: str, yaml: str) -> Told:
+        return await self._write(key, "PUT", "/elasticity", yaml)
+
     async def _read(self, kind: type[T], path: str, **query: Any) -> T:
         answer = await self._send("GET", path, params=query)
         try:
@@ -167,16 +256,27 @@ class Api:
         except ValidationError as error:
             raise ApiGone(f"{path} answered in a form this page does not know: {error.errors()[0]['loc']}") from error
 
-    async def _write(self, key: str, method: str, path: str, body: object = None) -> Told:
-        if not (key.isascii() and key.isprintable()):  # no header can carry it
-            raise ApiError(401, "this is no API key: it has characters that no key has")
-        answer = await self._send(method, path, json=body, headers={"Authorization": f"Bearer {key}"})
+    async def _write(self, key: str, method: str, path: str, body: object = None, **parts: Any) -> Told:
+        answer = await self._ask(key, method, path, body, **parts)
         told = answer.json() if answer.content else None
         return told.get("message") if isinstance(told, dict) else None
 
+    async def _ask(self, key: str, method: str, path: str, body: object = None, **parts: Any) -> httpx.Response:
+        """`body`: what is sent as JSON, or a YAML text."""
+        if not (key.isascii() and key.isprintable()):  # no header can carry it
+            raise ApiError(401, "this is no API key: it has characters that no key has")
+        headers = {"Authorization": f"Bearer {key}"}
+        if isinstance(body, str):
+            sent: dict[str, Any] = {"content": body, "headers": headers | {"Content-Type": "application/yaml"}}
+        else:
+            sent = {"json": body, "headers": headers}
+        return await self._send(method, path, **sent, **parts)
+
     async def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        """`path`: below our own API's, or that of another API as a whole."""
+        whole = path if path.startswith((MANAGER, "/tmf-api/")) else PREFIX + path
         try:
-            answer = await self._http.request(method, PREFIX + path, **parts)
+            answer = await self._http.request(method, whole, **parts)
         except httpx.TimeoutException as error:
             raise ApiGone("no answer in time") from error
         except httpx.HTTPError as error:

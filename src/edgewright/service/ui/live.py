@@ -22,6 +22,7 @@ THEMES: dict[str, tuple[bool | None, str]] = {
     "dark": (True, "dark_mode"),
 }
 PAGES = {
+    "Orders": ("/orders", "name"),
     "Scaling": ("/", "loop"),
     "Backhaul": ("/backhaul", "name"),
     "Migration": ("/migration", "name"),

@@ -22,6 +22,8 @@ from edgewright.service.ui.feed import Feed
 from edgewright.service.ui.live import Loops, pages, theme_button
 from edgewright.service.ui.migration.feed import MigrationFeed
 from edgewright.service.ui.migration.page import MigrationPage
+from edgewright.service.ui.orders.feed import OrdersFeed
+from edgewright.service.ui.orders.page import OrdersPage
 from edgewright.service.ui.page import Page
 from edgewright.service.ui.shapes import LiveLoop
 from edgewright.service.ui.topology.page import TopologyFeed, TopologyPage
@@ -44,9 +46,9 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
     feeds: dict[str, Feed] = {}
     backhaul_feeds: dict[str, BackhaulFeed] = {}
     migration_feeds: dict[str, MigrationFeed] = {}
-    topology_feed = TopologyFeed(api)
+    topology_feed, orders_feed = TopologyFeed(api), OrdersFeed(api)
     assets = files("edgewright.service.ui") / "assets"
-    styles = ("page.css", "backhaul.css", "migration.css", "topology.css")
+    styles = ("page.css", "backhaul.css", "migration.css", "topology.css", "orders.css")
     for name in (*styles, "charts.js", "backhaul.js", "migration.js"):
         tag = "style" if name.endswith(".css") else "script"
         ui.add_head_html(f"<{tag}>{(assets / name).read_text()}</{tag}>", shared=True)
@@ -115,6 +117,14 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
             TopologyPage(api, topology_feed, name, loops)
 
         return await visit(request, "Topology", name, key, build)
+
+    @ui.page("/orders", response_timeout=2 * TIMEOUT_S)
+    async def orders(request: Request, key: str | None = None) -> Response | None:
+        async def build(_: str | None, loops: Loops) -> None:
+            await orders_feed.refresh()
+            OrdersPage(api, orders_feed, loops)
+
+        return await visit(request, "Orders", None, key, build)
 
     @parent.get("/topology/{name}/{which}", include_in_schema=False)
     async def topology_file(name: str, which: Literal["map", "infrastructure"]) -> Response:

@@ -5,39 +5,40 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from edgewright.core.errors import InputError
 from edgewright.drivers import ran
-from edgewright.service.api.schemas import Body
+from edgewright.service.api.schemas import WHOLE, Body
 
 Named = Annotated[str, Field(min_length=1, max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 Text = Annotated[str, Field(max_length=2000)]
 Free = dict[str, Any]
 LEAST_CPUS = 0.01  # what the kernel can enforce in its longest period, 1 ms of 1 s, with a margin
-Cpus = Annotated[float, Field(ge=LEAST_CPUS, strict=True, allow_inf_nan=False)]
-Megabytes = Annotated[float, Field(ge=1, strict=True, allow_inf_nan=False)]
-Gigabytes = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+Cpus = Annotated[float, Field(ge=LEAST_CPUS, le=1e6, strict=True, allow_inf_nan=False)]
+Megabytes = Annotated[float, Field(ge=1, le=1e12, strict=True, allow_inf_nan=False)]
+Gigabytes = Annotated[float, Field(ge=0, le=1e9, strict=True, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1e9, strict=True, allow_inf_nan=False)]
 
 
 def _network(text: str) -> str:
     try:
         return str(IPv4Network(text))
     except ValueError as error:
-        raise InputError("subnet", text, f"an IPv4 network, ADDRESS/LENGTH ({error})") from None
+        raise ValueError(f"an IPv4 network, ADDRESS/LENGTH ({error})") from None
 
 
 def _address(text: str) -> str:
     try:
         return str(IPv4Address(text))
     except ValueError as error:
-        raise InputError("address", text, f"an IPv4 address ({error})") from None
+        raise ValueError(f"an IPv4 address ({error})") from None
 
 
-Network = Annotated[str, AfterValidator(_network)]
-Address = Annotated[str, AfterValidator(_address)]
+_NETWORK = {"type": "string", "pattern": r"^\d{1,3}(\.\d{1,3}){3}(/\d{1,2})?$"}
+Network = Annotated[str, AfterValidator(_network), WithJsonSchema(_NETWORK)]
+Address = Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "string", "format": "ipv4"})]
 
 
 class User(Body):
@@ -68,14 +69,14 @@ class Underlay(Body):
     """Address of this host on the physical network."""
     remotes: Annotated[list[Address], Field(max_length=64)] = []
     """Of the other hosts on it."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 4789
+    port: Annotated[int, Field(ge=1, le=65535), WHOLE] = 4789
 
 
 class PhysicalNetwork(Owned):
     data_subnetpool: Network
     """Every network chunk gets a /24 of it."""
     mgmt_subnetpool: Network | None = None
-    bandwidth_mbps: Annotated[float, Field(gt=0)] | None = None
+    bandwidth_mbps: Rate | None = None
     """What network chunks may have together; null: nobody counts."""
     underlay: Underlay = Underlay()
     location: Location | None = None
@@ -86,7 +87,7 @@ class Cell(Body):
 
     id: Named
     technology: Literal["nr", "lte"] = "nr"
-    arfcn: Annotated[int, Field(ge=0, le=3_279_165)]
+    arfcn: Annotated[int, Field(ge=0, le=3_279_165), WHOLE]
     """Channel number of the downlink."""
     bandwidth_mhz: Annotated[float, Field(gt=0, le=400)]
     scs_khz: Literal[15, 30, 60, 120] = 30
@@ -94,7 +95,7 @@ class Cell(Body):
     duplex: Literal["tdd", "fdd"] = "tdd"
     plmn: Annotated[str, Field(pattern=r"^[0-9]{5,6}$")] = "00101"
     """Country and network code (TS 23.003, 2.2)."""
-    prbs: Annotated[int, Field(ge=1, le=275)] | None = None
+    prbs: Annotated[int, Field(ge=1, le=275), WHOLE] | None = None
     """Physical resource blocks that chunks may have together; null: all of the carrier."""
 
     @model_validator(mode="after")
@@ -183,7 +184,7 @@ class NetworkChunk(Owned):
     compute_chunk_id: Id | None = None
     requirements: NetworkRequirements = NetworkRequirements()
     role: Literal["data", "mgmt"] = "data"
-    tag: Annotated[int, Field(ge=1, le=4094)]
+    tag: Annotated[int, Field(ge=1, le=4094), WHOLE]
     """VLAN id (IEEE 802.1Q), or VXLAN id where the kernel has no VLANs; once on a physical network."""
 
 
@@ -193,9 +194,9 @@ class BandwidthInput(Body):
 
 class CellShare(Body):
     cell_id: Named
-    prbs: Annotated[int, Field(ge=1, le=275)]
+    prbs: Annotated[int, Field(ge=1, le=275), WHOLE]
     """Physical resource blocks."""
-    arfcn: int | None = None
+    arfcn: Annotated[int, WHOLE] | None = None
     """The cell's, or null."""
 
 
@@ -223,19 +224,19 @@ class NetworkService(Owned):
 class Instance(Owned):
     network_service_id: Id
     slic3_id: Id
-    replicas: Annotated[int, Field(ge=1, le=32)] | None = None
-    cpus: Annotated[float, Field(gt=0)] | None = None
+    replicas: Annotated[int, Field(ge=1, le=32), WHOLE] | None = None
+    cpus: Cpus | None = None
     """Of each replica, cores; null: as the package says."""
-    ram_mb: Annotated[float, Field(gt=0)] | None = None
+    ram_mb: Megabytes | None = None
     """Of each replica."""
     elastic: bool = False
     """The chunk's CPU and RAM follow what the replicas need; otherwise they have to fit in."""
 
 
 class Scale(Body):
-    replicas: Annotated[int, Field(ge=1, le=32)] | None = None
-    cpus: Annotated[float, Field(gt=0)] | None = None
-    ram_mb: Annotated[float, Field(gt=0)] | None = None
+    replicas: Annotated[int, Field(ge=1, le=32), WHOLE] | None = None
+    cpus: Cpus | None = None
+    ram_mb: Megabytes | None = None
 
 
 class Telemetry(Owned):

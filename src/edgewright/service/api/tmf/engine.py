@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Body, HTTPException, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
@@ -28,7 +27,6 @@ from edgewright.service.resources.query import (
 )
 
 Json = dict[str, Any]
-METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 
 
 def _described(kind: Kind, *names: str) -> Json:
@@ -51,7 +49,6 @@ def router_of(api: Api) -> APIRouter:
         _add_readers(router, api, kind)
         _add_writers(router, api, kind)
     add_hub(router, api)
-    _refuse_others(router)
     return router
 
 
@@ -144,21 +141,3 @@ def _links(path: str, given: list[tuple[str, str]], query: Query, total: int) ->
         f'<{path}?{urlencode([*kept, ("offset", offset), ("limit", query.limit)])}>; rel="{name}"'
         for name, offset in offsets.items()
     )
-
-
-def _refuse_others(router: APIRouter) -> None:
-    """405 that names what is allowed at the path (RFC 9110, 15.5.6): by itself, each route names its own method."""
-    allowed = defaultdict[str, set[str]](set)
-    for route in router.routes:
-        allowed[route.path] |= route.methods  # type: ignore[attr-defined]
-    for path, methods in allowed.items():
-        refuse = _refusing(", ".join(sorted(methods)))
-        others = sorted(METHODS - methods)
-        router.add_api_route(path.removeprefix(router.prefix), refuse, methods=others, include_in_schema=False)
-
-
-def _refusing(allowed: str) -> Callable[[], None]:
-    def refuse() -> None:
-        raise HTTPException(405, f"Method Not Allowed: {allowed} here", {"Allow": allowed})
-
-    return refuse

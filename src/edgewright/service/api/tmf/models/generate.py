@@ -19,7 +19,7 @@ TYPES = {"uri": f"{PART}.Uri", "date-time": f"{PART}.DateTime"}
 OPTIONS = (
     "--input-file-type=openapi --output-model-type=pydantic_v2.BaseModel --target-python-version=3.11"
     f" --base-class={PART}.Part --enum-field-as-literal=all --remove-special-field-name-prefix --disable-timestamp"
-    " --use-standard-collections --use-union-operator --formatters=builtin"
+    " --use-standard-collections --use-union-operator --no-formatters"
 ).split()
 AFTERWARDS = (
     (r" \| None = None\n", " = absent()\n"),  # optional in the specification: absent, never null

@@ -241,22 +241,19 @@ class ServiceOrder(Extensible):
     orderRelationship: list[ServiceOrderRelationship] = absent()
     relatedParty: list[RelatedParty] = absent()
     serviceOrderItem: list[ServiceOrderItem] = absent()
-    state: (
-        Literal[
-            "acknowledged",
-            "rejected",
-            "pending",
-            "held",
-            "inProgress",
-            "cancelled",
-            "completed",
-            "failed",
-            "partial",
-            "assessingCancellation",
-            "pendingCancellation",
-        ]
-        | None
-    ) = None
+    state: Literal[
+        "acknowledged",
+        "rejected",
+        "pending",
+        "held",
+        "inProgress",
+        "cancelled",
+        "completed",
+        "failed",
+        "partial",
+        "assessingCancellation",
+        "pendingCancellation",
+    ] = absent()
 
 
 class ServiceOrderItem(Extensible):
@@ -268,22 +265,19 @@ class ServiceOrderItem(Extensible):
     service: ServiceRefOrValue
     serviceOrderItem: list[ServiceOrderItem] = absent()
     serviceOrderItemRelationship: list[ServiceOrderItemRelationship] = absent()
-    state: (
-        Literal[
-            "acknowledged",
-            "rejected",
-            "pending",
-            "held",
-            "inProgress",
-            "cancelled",
-            "completed",
-            "failed",
-            "assessingCancellation",
-            "pendingCancellation",
-            "partial",
-        ]
-        | None
-    ) = None
+    state: Literal[
+        "acknowledged",
+        "rejected",
+        "pending",
+        "held",
+        "inProgress",
+        "cancelled",
+        "completed",
+        "failed",
+        "assessingCancellation",
+        "pendingCancellation",
+        "partial",
+    ] = absent()
 
 
 class ServiceOrderCreate(Extensible):
@@ -316,22 +310,19 @@ class ServiceOrderUpdate(Part):
     orderRelationship: list[ServiceOrderRelationship] = absent()
     relatedParty: list[RelatedParty] = absent()
     serviceOrderItem: list[ServiceOrderItem] = absent()
-    state: (
-        Literal[
-            "acknowledged",
-            "rejected",
-            "pending",
-            "held",
-            "inProgress",
-            "cancelled",
-            "completed",
-            "failed",
-            "partial",
-            "assessingCancellation",
-            "pendingCancellation",
-        ]
-        | None
-    ) = None
+    state: Literal[
+        "acknowledged",
+        "rejected",
+        "pending",
+        "held",
+        "inProgress",
+        "cancelled",
+        "completed",
+        "failed",
+        "partial",
+        "assessingCancellation",
+        "pendingCancellation",
+    ] = absent()
 
 
 class ServiceRefOrValue(Extensible):
