@@ -234,3 +234,15 @@ def test_simulated_host_says_that_nothing_can_run(tmp_path: Path) -> None:
 
 def _chunk_id(client: Client, id: str) -> Any:
     return next(chunk["id"] for chunk in client.get(f"{MANAGER}/compute_chunk").json() if chunk["name"] == id)
+
+
+def test_a_state_of_terminated_ends_it_while_its_loop_acts(host: Client) -> None:
+    id = run_service(host, onboarded(host, package(policy="threshold", busy_s=0.01)))
+    loop = service_now(host, id)["loop"]
+    with loaded(service_now(host, id)["address"], threads=2, pause_s=0.02):
+        until(lambda: any(d["changed"] for d in host.get(f"{OWN}/loops/{loop}/decisions").json()))
+    answer = host.patch(f"{INVENTORY}/service/{id}", json={"state": "terminated"})
+    assert answer.status_code == 200, answer.text
+    assert {each["name"] for each in answer.json()["serviceCharacteristic"]} == {"cpu", "memory", "replicas"}
+    assert host.get(f"{OWN}/loops").json() == []
+    nothing_of(host)

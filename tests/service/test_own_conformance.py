@@ -64,7 +64,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def test_every_rule_is_of_an_operation(server: Client) -> None:
-    paths = server.get("/api/openapi.json").json()["paths"]
+    paths = server.get("/api/openapi.json", timeout=120).json()["paths"]
     assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} >= set(RULES)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from edgewright.service.api.tmf import inventory
 from edgewright.service.api.tmf.kinds import Api, Kind
 
-from .conftest import Client
-from .tmf import BODIES, KINDS, check_error, events, made, path
+from .conftest import Client, running, settings
+from .tmf import BODIES, KINDS, check_error, end, events, idle, made, path
 
 EACH = pytest.mark.parametrize(("api", "kind"), KINDS, ids=[kind.name for _, kind in KINDS])
 PATCHED = pytest.mark.parametrize(
@@ -20,6 +23,13 @@ PATCHED = pytest.mark.parametrize(
 JSON = {"Content-Type": "application/json"}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 NOBODY = {"Authorization": "Bearer wrong"}
+MOVES = inventory.SERVICE.machine.moves if inventory.SERVICE.machine else {}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with idle(tmp_path_factory.mktemp("shared")) as client:
+        yield client
 
 
 @EACH
@@ -30,12 +40,13 @@ def test_created_read_deleted(shared: Client, api: Api, kind: Kind) -> None:
     assert answer.headers["Location"] == body["href"] == f"{path(api, kind)}/{body['id']}"
     assert BODIES[kind.name].keys() <= body.keys()
     assert shared.get(body["href"]).json() == body
+    end(shared, api, kind, body)
     gone = shared.delete(body["href"])
     if kind.removable:
         assert (gone.status_code, gone.content) == (204, b"")
         check_error(shared.get(body["href"]), 404, body["id"])
     else:
-        check_error(gone, 405, "GET")
+        check_error(gone, 405)
 
 
 @EACH
@@ -205,6 +216,25 @@ def test_a_patch_that_is_refused_changes_nothing(shared: Client, api: Api, kind:
     assert [type_ for type_, _ in events(shared, body["id"])] == [kind.event("Create")]
 
 
+@pytest.mark.parametrize(("old", "new"), [(old, new) for old in MOVES for new in MOVES])
+def test_moves_between_states(shared: Client, old: str, new: str) -> None:
+    body = made(shared, inventory.API, inventory.SERVICE, state=old)
+    answer = shared.patch(body["href"], json={"state": new, "description": "moved"})
+    if new == old or new in MOVES[old]:
+        assert (answer.status_code, answer.json()["state"]) == (200, new)
+        told = ["ServiceAttributeValueChangeEvent"] + ["ServiceStateChangeEvent"] * (new != old)
+        assert [type_ for type_, _ in events(shared, body["id"])] == ["ServiceCreateEvent", *told]
+    else:
+        check_error(answer, 409, "state", old, new)
+        assert shared.get(body["href"]).json() == body
+
+
+def test_states_that_there_are_not(shared: Client) -> None:
+    body = made(shared, inventory.API, inventory.SERVICE)
+    for wrong in ("flying", "", None, 3):
+        check_error(shared.patch(body["href"], json={"state": wrong}), 400, "state")
+
+
 @EACH
 def test_unknown_ids(shared: Client, api: Api, kind: Kind) -> None:
     for unknown in ("none", "a%2Fb", "%00", "..%2F..", "é", "x" * 500):
@@ -219,8 +249,9 @@ def test_unknown_ids(shared: Client, api: Api, kind: Kind) -> None:
 @EACH
 def test_events_of_its_life(shared: Client, api: Api, kind: Kind) -> None:
     body = made(shared, api, kind)
+    end(shared, api, kind, body)
     if kind.removable:
-        shared.delete(body["href"])
+        assert shared.delete(body["href"]).status_code == 204
     told = events(shared, body["id"])
     lasting = [kind.event(which) for which in ("Create", "Delete") if which in kind.events]
     assert [type_ for type_, _ in told if "StateChange" not in type_] == lasting
@@ -241,6 +272,7 @@ def test_under_other_names(shared: Client, api: Api, kind: Kind) -> None:
         assert shared.get(under).json() == answer.json()
         listed = shared.get(f"{base}/{kind.name}?limit=1")
         assert f"<{path(api, kind)}?" in listed.headers["Link"]
+        end(shared, api, kind, answer.json())
         assert shared.delete(under).status_code == (204 if kind.removable else 405)
 
 
@@ -248,3 +280,11 @@ def test_there_is_nothing_beside(shared: Client) -> None:
     for missing in ("/tmf-api/", "/tmf-api/none/v4/service", "/tmf-api/serviceInventory/v4/none"):
         check_error(shared.get(missing), 404)
         check_error(shared.get(missing, headers={"Host": "evil.example"}), 400)
+
+
+def test_a_process_without_the_loops_reads_and_hands_on_what_changes(tmp_path: Path) -> None:
+    with running(settings(tmp_path, role="api")) as client:
+        assert client.get("/tmf-api/serviceInventory/v4/service").json() == []
+        assert client.get("/tmf-api/service-inventory-management/v4/service").status_code == 200
+        check_error(client.get("/tmf-api/serviceInventory/v4/service/none"), 404)
+        check_error(client.post("/tmf-api/serviceInventory/v4/service", json=BODIES["service"]), 503, "no worker")

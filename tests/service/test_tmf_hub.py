@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from edgewright.service.api.tmf import catalogue, inventory
 from edgewright.service.api.tmf.kinds import Api
-from edgewright.service.store.tables import DeliveryRow, HubRow, OutboxRow
+from edgewright.service.store.tables import DeliveryRow
 
 from .conftest import Client
-from .tmf import APIS, check_error, order
+from .tmf import APIS, check_error, made
 
 EACH = pytest.mark.parametrize("api", APIS, ids=[api.name for api in APIS])
 CALLBACK = "http://127.0.0.1:1/events"
@@ -72,25 +73,25 @@ def test_needs_a_key(shared: Client, api: Api) -> None:
     check_error(shared.delete(f"{api.base}/hub/x", headers=nobody), 401)
 
 
-def test_only_what_was_asked_for_is_delivered(client: Client) -> None:
-    api = "/tmf-api/serviceOrdering/v4"
+def test_only_what_was_asked_for_is_told(client: Client) -> None:
+    api = inventory.API
     queries = {
         "": 3,
-        "eventType=ServiceOrderCreateEvent": 1,
-        "eventType=ServiceOrderStateChangeEvent,ServiceOrderCreateEvent": 2,
-        "event.serviceOrder.state=inProgress": 2,
-        "event.serviceOrder.state=inProgress&eventType=ServiceOrderStateChangeEvent": 1,
-        "event.serviceOrder.externalId=another": 0,
+        "eventType=ServiceCreateEvent": 1,
+        "eventType=ServiceStateChangeEvent,ServiceCreateEvent": 2,
+        "event.service.state=active": 2,
+        "event.service.state=active&eventType=ServiceStateChangeEvent": 1,
+        "event.service.name=another": 0,
     }
     hubs = {
-        query: client.post(f"{api}/hub", json={"callback": CALLBACK, "query": query}).json()["id"] for query in queries
+        query: client.post(f"{api.base}/hub", json={"callback": CALLBACK, "query": query}).json()["id"]
+        for query in queries
     }
-    href = order(client)["href"]
-    assert client.patch(href, json={"state": "inProgress", "description": "x"}).status_code == 200
+    href = made(client, api, inventory.SERVICE)["href"]
+    assert client.patch(href, json={"state": "active", "description": "x"}).status_code == 200
+    made(client, catalogue.API, catalogue.SERVICE_CATALOG)  # of another API
     assert client.made.runtime is not None
     with client.made.runtime.store.read() as session:
-        assert len(session.scalars(select(HubRow.id)).all()) == len(queries)
-        assert len(session.scalars(select(OutboxRow.id)).all()) == 3
         for query, count in queries.items():
-            waiting = session.scalars(select(DeliveryRow).where(DeliveryRow.hub == hubs[query])).all()
-            assert len(waiting) == count, query
+            told = session.scalars(select(DeliveryRow).where(DeliveryRow.hub == hubs[query])).all()
+            assert len(told) == count, query

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from edgewright.service.api.tmf import catalogue, inventory, ordering
+from edgewright.service.api.tmf import catalogue, inventory, kinds, ordering
 from edgewright.service.api.tmf.kinds import Api, Kind
 from edgewright.service.store.tables import OutboxRow
 
-from .conftest import Client
+from .conftest import Client, running, settings
 
 Json = dict[str, Any]
 APIS = (catalogue.API, ordering.API, inventory.API)
@@ -29,6 +32,15 @@ BODIES: dict[str, Json] = {
 }
 
 
+@contextmanager
+def idle(folder: Path) -> Iterator[Client]:
+    """An orchestrator where nobody works on orders: they stay as they were posted."""
+    with running(settings(folder)) as client:
+        assert client.made.runtime is not None
+        client.made.runtime.fulfilment.workflows.close()
+        yield client
+
+
 def path(api: Api, kind: Kind) -> str:
     return f"{api.base}/{kind.name}"
 
@@ -41,8 +53,12 @@ def made(client: Client, api: Api, kind: Kind, **more: Any) -> Json:
     return body
 
 
-def order(client: Client, **more: Any) -> Json:
-    return made(client, ordering.API, ordering.SERVICE_ORDER, **more)
+def end(client: Client, api: Api, kind: Kind, body: Json) -> None:
+    """As its workflow does, so that it may be deleted."""
+    if kind.name == "serviceOrder":
+        assert client.made.runtime is not None
+        with kinds.writing(client.made.runtime) as session:
+            kinds.save(session, api, kind, body, body | {"state": "rejected"})
 
 
 def events(client: Client, subject: str) -> list[tuple[str, Json]]:

@@ -400,7 +400,7 @@ def test_descriptors_and_policies_that_are_wrong_name_the_field(empty: Orchestra
         press(chrome, "Add to the catalogue")
         see(chrome, ".onboarding", said)
     confirm(chrome, "Cancel")
-    press(chrome, "First steps", "Add the demo's localization service")
+    press(chrome, "First steps", "localization service")
     see(chrome, ".catalogue", "Order localization")
 
     press(chrome, "Policies of elasticity", "Insert an example")

@@ -32,11 +32,10 @@ class Order:
     service: str = ""  # id
     moves: dict[str, float] = field(default_factory=dict)
     id: str = ""  # acknowledged
-    cancelled: bool = False  # a cancellation was acknowledged
+    unwanted: bool = False  # to be cancelled
     forgotten: bool = False  # deleted, acknowledged
     end: str = ""
     busy: bool = False
-    body: Json = field(default_factory=dict)  # as acknowledged
 
 
 @dataclass

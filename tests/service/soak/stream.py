@@ -19,6 +19,7 @@ MOST_SERVICES, MOST_OPEN, MOST_CHUNKS, MOST_NETWORKS, MOST_SLICES, MOST_HUBS = 5
 HUB_APIS = {"serviceOrdering": ORDERING, "serviceInventory": INVENTORY}
 STORAGE_GB = 0.27
 GIVE_UP_S = 180.0
+CANCELLED = 0.15  # of all orders
 
 
 class Stopped(Exception):
@@ -173,7 +174,7 @@ class Client(threading.Thread):
             self.journal.wrong(f"order refused: {answer.status_code} {answer.text[:300]}")
             return False
         with self.journal.lock:
-            order.id, order.body, order.busy = answer.json()["id"], answer.json(), False
+            order.id, order.busy, order.unwanted = answer.json()["id"], False, self.random.random() < CANCELLED
         return True
 
     def look(self) -> bool:
@@ -198,14 +199,14 @@ class Client(threading.Thread):
 
     def cancel(self) -> bool:
         with self.journal.lock:
-            candidates = [each for each in self.journal.open_orders if not each.busy and not each.cancelled]
+            candidates = [each for each in self.journal.open_orders if not each.busy and each.unwanted]
             if not candidates:
                 return False
             order = self.random.choice(candidates)
             order.busy = True
         try:
             answer = self.ask("POST", f"{ORDERING}/cancelServiceOrder", {"serviceOrder": {"id": order.id}})
-            order.cancelled = answer.is_success
+            order.unwanted = not answer.is_success
         finally:
             order.busy = False
         return True
@@ -338,7 +339,7 @@ class Client(threading.Thread):
     def remove_hub(self) -> bool:
         with self.journal.lock:
             candidates = [hub for hub in self.journal.hubs.values() if hub.id and hub.until == float("inf")]
-            if len(candidates) < MOST_HUBS:
+            if len(candidates) < MOST_HUBS or self.random.random() < 0.9:
                 return False
             hub = self.random.choice(candidates)
             hub.until = time.time()

@@ -89,8 +89,8 @@ def numbers(service: Mapping[str, Any]) -> dict[str, float]:
 
 
 def accept(session: Session, order_id: str) -> None:
-    """It is feasible: work begins."""
-    _save(session, ordering.API, ORDER, order_id, _all_items("inProgress"))
+    """It is feasible: work begins, unless it is being cancelled meanwhile."""
+    _save(session, ordering.API, ORDER, order_id, _begin)
 
 
 def finish(session: Session, order_id: str, state: str, error: str) -> None:
@@ -137,15 +137,11 @@ def _end_tasks(session: Session, order_id: str, refusal: str | None) -> None:
         ordering.end_task(session, task, refusal)
 
 
-def _all_items(state: str) -> Callable[[Json], None]:
-    def change(body: Json) -> None:
-        body["state"] = state
+def _begin(body: Json) -> None:
+    if body["state"] == "acknowledged":
+        body |= {"state": "inProgress", "startDate": kinds.now()}
         for item in body["serviceOrderItem"]:
-            item["state"] = state
-        if state == "inProgress":
-            body["startDate"] = kinds.now()
-
-    return change
+            item["state"] = "inProgress"
 
 
 def _complete_item(item_id: str, **service: Any) -> Callable[[Json], None]:
@@ -194,14 +190,16 @@ def hand_over(session: Session, order_id: str, item_id: str, id: str, own: Mappi
     _save(session, ordering.API, ORDER, order_id, _complete_item(item_id, id=id, href=inventory.API.href(SERVICE, id)))
 
 
+def terminated(service: Json) -> Json:
+    kept = [each for each in service.get("serviceCharacteristic") or () if each["name"] in FIELDS]
+    more = {"state": "terminated", "endDate": kinds.now(), "isServiceEnabled": False}
+    return service | more | {"serviceCharacteristic": kept}
+
+
 def terminate(session: Session, id: str, order_id: str = "", item_id: str = "") -> None:
     """It is gone; the inventory remembers it."""
 
-    def ended(body: Json) -> None:
-        body |= {"state": "terminated", "endDate": kinds.now(), "isServiceEnabled": False}
-        body["serviceCharacteristic"] = [each for each in body["serviceCharacteristic"] if each["name"] in FIELDS]
-
-    _save(session, inventory.API, SERVICE, id, ended)
+    _save(session, inventory.API, SERVICE, id, lambda body: body.update(terminated(body)))
     if order_id:
         _save(session, ordering.API, ORDER, order_id, _complete_item(item_id))
 
@@ -217,10 +215,10 @@ def settle(session: Session, instance_id: str, in_force: Mapping[str, float]) ->
             kinds.save(session, inventory.API, SERVICE, each, each | {"serviceCharacteristic": kept})
 
 
-def change_service(runtime: Runtime, id: str, wanted: Mapping[str, float]) -> None:
+def change_service(runtime: Runtime, id: str, wanted: Mapping[str, float], wait_s: float = -1) -> None:
     """By the same door as a PATCH of the inventory. Raises what it does."""
     listed = [{"name": name, "value": value} for name, value in wanted.items()]
-    kinds.change(runtime, inventory.API, SERVICE, id, {"serviceCharacteristic": listed})
+    kinds.change(runtime, inventory.API, SERVICE, id, {"serviceCharacteristic": listed}, wait_s)
 
 
 # Inside

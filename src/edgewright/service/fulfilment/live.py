@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from edgewright.service.api.tmf import kinds
 from edgewright.service.fulfilment import book, loops, steps
 from edgewright.service.fulfilment.characteristics import ADDRESS, FIELDS, INSTANCE, LOOP, SLICE, chosen, told, value_of
 from edgewright.service.fulfilment.feasibility import Method, most_left
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
 
 ORDER = "service order"
-LOOP_WAIT_S = 0.2  # a loop does not wait for a service that is being changed: it decides anew at its next step
+LOOP_WAIT_S = 0.2  # a loop does not wait for a service that is being changed, and may be ending the loop
 
 
 @dataclass
@@ -90,7 +89,7 @@ class Fulfilment:
         with self.runtime.store.read() as session:
             now = book.numbers(book.service(session, service_id))
         if any(now[name] != value for name, value in wanted.items()):
-            book.change_service(self.runtime, service_id, wanted)
+            book.change_service(self.runtime, service_id, wanted, LOOP_WAIT_S)
 
     @contextlib.contextmanager
     def changing(self, old: Json, new: Json) -> Iterator[Json]:
@@ -108,7 +107,7 @@ class Fulfilment:
             raise Conflict("serviceSpecification: order another service, and terminate this one")
         if new["state"] == "terminated" and old["state"] != "terminated":
             steps.take_down(self.runtime, old["id"])
-            yield new | {"endDate": kinds.now(), "isServiceEnabled": False}
+            yield book.terminated(new)
             return
         if new["state"] != old["state"]:
             raise Conflict(f"state: a service that runs can be terminated, not {new['state']}")

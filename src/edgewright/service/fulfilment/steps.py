@@ -69,7 +69,7 @@ def steps_of(runtime: Runtime, input: Json) -> list[Step]:
     for item_id in by_action.get("add", ()):
         found += Adding(runtime, input["order"], item_id).steps()
     for item_id in by_action.get("delete", ()):
-        found.append(Step(f"{item_id}: termination", _terminating(runtime, item_id)))
+        found.append(Step(f"{item_id}: termination", _terminating(runtime, item_id), final=True))
     return found
 
 
@@ -286,12 +286,13 @@ class Adding:
 
 
 def _modify(runtime: Runtime, context: Context) -> None:
-    """All of them, those that take less first."""
-    _change(runtime, {id_: each["before"] | each["wanted"] for id_, each in _modified(context).items()})
+    """All of them, those that take less first. What they do not name stays, as others may change it meanwhile."""
+    _change(runtime, {id_: each["wanted"] for id_, each in _modified(context).items()})
 
 
 def _unmodify(runtime: Runtime, context: Context) -> None:
-    _change(runtime, {id_: each["before"] for id_, each in _modified(context).items()})
+    modified = _modified(context).items()
+    _change(runtime, {id_: {name: each["before"][name] for name in each["wanted"]} for id_, each in modified})
 
 
 def _modified(context: Context) -> dict[str, Json]:
@@ -302,7 +303,7 @@ def _modified(context: Context) -> dict[str, Json]:
 def _change(runtime: Runtime, wanted: dict[str, Json]) -> None:
     with runtime.store.read() as session:
         now = {id_: book.numbers(book.service(session, id_)) for id_ in wanted}
-    for id_ in sorted(wanted, key=lambda id_: _cpu(wanted[id_]) - _cpu(now[id_])):
+    for id_ in sorted(wanted, key=lambda id_: _cpu(now[id_] | wanted[id_]) - _cpu(now[id_])):
         book.change_service(runtime, id_, wanted[id_])
 
 

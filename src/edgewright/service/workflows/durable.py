@@ -134,7 +134,7 @@ class Workflows:
     def cancel(self, session: Session, id: str) -> None:
         """End it after its present step and undo what was done, in the caller's transaction.
 
-        Raises InputError where there is none, Conflict where it has ended.
+        Raises InputError where there is none, Conflict where it has ended or is at a final step.
         """
         row = session.get(WorkflowRow, id, with_for_update=True)
         if row is None:
@@ -142,6 +142,9 @@ class Workflows:
         if row.state not in OPEN:
             raise Conflict(f"workflow {id} is {row.state} already")
         if row.state == "running":
+            begun = _rows(session, id)
+            if begun and begun[-1].state == "running" and _steps(self._kind(row.kind), row.input)[begun[-1].n].final:
+                raise Conflict(f"step {begun[-1].name!r} has begun, and cannot be taken back")
             row.state, row.error, row.updated = "undoing", CANCELLED, time.time()
 
     def steps_of(self, id: str) -> list[Seen]:

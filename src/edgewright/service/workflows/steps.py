@@ -45,6 +45,7 @@ class Step:
     undo: Callable[[Context], Done | None] | None = None
     retries: int = 0
     transient: tuple[type[Exception], ...] = ()  # errors that are worth a retry
+    final: bool = False  # once begun no cancellation breaks it off: nothing brings back what it ends
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,11 @@ def add(session: Session, api: Api, kind: Kind, body: Json, id: str | None = Non
     return made
 
 
-def change(runtime: Runtime, api: Api, kind: Kind, id: str, patch: Json) -> Json:
-    """A merge patch (RFC 7396). Raises NotFound, InputError, Conflict, StoreError, and what the hook raises."""
+def change(runtime: Runtime, api: Api, kind: Kind, id: str, patch: Json, wait_s: float = -1) -> Json:
+    """A merge patch (RFC 7396). Raises NotFound, InputError, Conflict, StoreError, and what the hook raises.
+
+    `wait_s`: for how long at most it waits for another patch to have its effect.
+    """
     _check_patchable(kind, patch)
     if kind.changing is None:
         with writing(runtime) as session:
@@ -136,7 +139,10 @@ def change(runtime: Runtime, api: Api, kind: Kind, id: str, patch: Json) -> Json
             if new != old:
                 save(session, api, kind, old, new)
         return new
-    with _PATCHING[hash((kind.name, id)) % len(_PATCHING)]:
+    lock = _PATCHING[hash((kind.name, id)) % len(_PATCHING)]
+    if not lock.acquire(timeout=wait_s):
+        raise Conflict(f"{kind.name} {id!r} is being changed")
+    try:
         with runtime.store.read() as session:
             old, new = _patched(session, kind, id, patch)
         if new == old:
@@ -148,6 +154,8 @@ def change(runtime: Runtime, api: Api, kind: Kind, id: str, patch: Json) -> Json
                 raise Conflict(f"{kind.name} {id!r} was changed meanwhile: try again")
             save(session, api, kind, old, kept)
         return kept
+    finally:
+        lock.release()
 
 
 def _patched(session: Session, kind: Kind, id: str, patch: Json) -> tuple[Json, Json]:

@@ -37,8 +37,8 @@ def _cancel(runtime: Runtime, session: Session, task: Json) -> None:
         if order is None:
             raise Conflict(f"no serviceOrder {order_id!r}")
         reason = {"cancellationReason": task["cancellationReason"]} if "cancellationReason" in task else {}
-        save(session, API, SERVICE_ORDER, order, order | {"state": "assessingCancellation"} | reason)
         runtime.fulfilment.cancel(session, order_id)
+        save(session, API, SERVICE_ORDER, order, order | {"state": "assessingCancellation"} | reason)
     except Conflict as refusal:
         end_task(session, task, str(refusal))
     else:

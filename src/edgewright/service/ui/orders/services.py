@@ -216,8 +216,7 @@ class Replicas:
     """A row each; on a narrow screen a block each."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []
-        self._rows: list[tuple[Any, ...]] = []
+        self._rows: dict[str, tuple[Any, ...]] = {}
         with box("div", "replicas").props('role=table aria-label="Replicas"'):
             with box("div", "replica-row table-head").props("role=row"):
                 for word, told in HEADS:
@@ -227,13 +226,14 @@ class Replicas:
             self._list = box("div").props("role=rowgroup")
 
     def show(self, replicas: list[Replica]) -> None:
-        names = [replica.name for replica in replicas]
-        if names != self._names:
-            self._names = names
-            self._list.clear()
-            with self._list:
-                self._rows = [self._row(number) for number in range(1, len(names) + 1)]
-        for (pid, state, limit, memory, requests, restarts), replica in zip(self._rows, replicas, strict=True):
+        for gone in self._rows.keys() - {replica.name for replica in replicas}:
+            self._rows.pop(gone)[0].delete()
+        for number, replica in enumerate(replicas, 1):
+            if replica.name not in self._rows:
+                with self._list:
+                    self._rows[replica.name] = self._row()
+            _, place, pid, state, limit, memory, requests, restarts = self._rows[replica.name]
+            place.text = str(number)
             pid.text = str(replica.pid or "–")
             state.show(*words.replica_state(replica))
             limit.text = cpu(replica.cpus)
@@ -242,9 +242,9 @@ class Replicas:
             restarts.text = str(replica.restarts)
 
     @staticmethod
-    def _row(number: int) -> tuple[Any, ...]:
-        with box("div", "replica-row number").props("role=row"):
-            text("span", "", str(number)).props("role=cell")
-            pid = text("span").props("role=cell")
-            state = State("span", "replica-state")
-            return pid, state, *(text("span").props("role=cell") for _ in range(4))
+    def _row() -> tuple[Any, ...]:
+        with box("div", "replica-row number").props("role=row") as row:
+            place, pid = (text("span").props("role=cell") for _ in range(2))
+            with box("span").props("role=cell"):
+                state = State("span")
+            return row, place, pid, state, *(text("span").props("role=cell") for _ in range(4))

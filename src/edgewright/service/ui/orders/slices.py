@@ -116,7 +116,8 @@ class SliceRow:
     def __init__(self, id: str) -> None:
         with box("div", "slice-row number").props(f'role=row title="{id}"') as self.box:
             self._name = text("span", "slice-name").props("role=cell")
-            self._state = State("span")
+            with box("span").props("role=cell"):
+                self._state = State("span")
             self._amounts = [text("span").props("role=cell") for _ in range(3)]
 
     def show(self, name: str, state: Standing, *amounts: str) -> None:

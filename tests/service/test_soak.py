@@ -1,0 +1,109 @@
+"""Nothing is lost when the orchestrator is killed at any moment; what the first such runs found, one by one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgewright.service.settings import Settings
+
+from .conftest import Client, running
+from .ordering import (
+    ORDERING,
+    Json,
+    characteristics,
+    ended,
+    item,
+    nothing_of,
+    onboarded,
+    ordered,
+    package,
+    post_order,
+    service_now,
+)
+from .ordering import running as run_service
+from .soak.run import Soak
+
+pytestmark = pytest.mark.real
+KILLS = 20
+
+
+@pytest.mark.timeout(900)
+def test_nothing_is_lost(real: Settings, tmp_path: Path) -> None:
+    soak = Soak(KILLS, 1, tmp_path / "soak")
+    soak.run()
+    report = soak.report()
+    print(report)
+    assert report["violations"] == []
+    assert report["kills"] == KILLS
+    assert report["acknowledged_writes"] > KILLS
+    assert report["delivered"] > 0
+
+
+@pytest.fixture
+def host(real: Settings) -> Iterator[Client]:
+    with running(real.model_copy(update={"scenario": None})) as client:
+        yield client
+        nothing_of(client)
+
+
+@contextlib.contextmanager
+def at_step(client: Client, name: str, act: Callable[[str], Any]) -> Iterator[None]:
+    """`act(order)` is called when that step has begun, before it does anything."""
+    assert client.made.runtime
+    workflows = client.made.runtime.fulfilment.workflows
+
+    def told(order: str, step: str, state: str) -> None:
+        if (step, state) == (name, "running"):
+            act(order)
+
+    workflows.on_step = told
+    try:
+        yield
+    finally:
+        workflows.on_step = None
+
+
+def cancellation(client: Client, order: str) -> Json:
+    found: Json = client.post(f"{ORDERING}/cancelServiceOrder", json={"serviceOrder": {"id": order}}).json()
+    return found
+
+
+def test_an_order_cancelled_while_it_is_accepted_ends_as_cancelled(host: Client) -> None:
+    tasks: list[Json] = []
+    specification = onboarded(host, package())
+    with at_step(host, "acceptance", lambda order: tasks.append(cancellation(host, order))):
+        order = ended(host, post_order(host, item("add", {"serviceSpecification": specification})))
+    assert order["state"] == "cancelled"
+    task = host.get(f"{ORDERING}/cancelServiceOrder/{tasks[0]['id']}").json()
+    assert task["state"] == "done"
+
+
+def test_a_termination_that_began_is_not_broken_off(host: Client) -> None:
+    tasks: list[Json] = []
+    id_ = run_service(host, onboarded(host, package()))
+    with at_step(host, "1: termination", lambda order: tasks.append(cancellation(host, order))):
+        ordered(host, item("delete", {"id": id_}))
+    assert service_now(host, id_)["state"] == "terminated"
+    assert tasks[0]["state"] == "terminatedWithError"
+    assert "termination" in tasks[0]["completionMessage"]
+
+
+def test_an_order_keeps_what_others_change_meanwhile(host: Client) -> None:
+    id_ = run_service(host, onboarded(host, package()))
+    patch = {"serviceCharacteristic": characteristics(cpu=0.3)}
+    answers: list[int] = []
+
+    def change(_: str) -> None:
+        answers.append(host.patch(f"/tmf-api/serviceInventory/v4/service/{id_}", json=patch).status_code)
+
+    with at_step(host, "modifications", change):
+        ordered(host, item("modify", {"id": id_, "serviceCharacteristic": characteristics(replicas=2)}))
+    assert answers == [200]
+    now = service_now(host, id_)
+    assert (now["cpu"], now["replicas"]) == (0.3, 2)
+    ordered(host, item("delete", {"id": id_}))
