@@ -6,13 +6,21 @@ PORT ?= 8741
 # What tests import is not worth a network round trip each time: set up again only when the dependencies change.
 STAMP := $(VENV)/.installed
 
-.PHONY: run test bench lint docs compare lock
+.PHONY: run test test-postgres soak bench lint docs compare lock
 
 run: $(STAMP)
 	$(BIN)/edgewright up --port $(PORT)
 
 test: $(STAMP)
 	$(BIN)/pytest
+
+# What the orchestrator does with PostgreSQL instead of SQLite, on a server that the tests start.
+test-postgres: $(STAMP)
+	$(BIN)/pytest tests/service --database postgres
+
+# Kill the orchestrator 200 times under a stream of writes: nothing may be lost.
+soak: $(STAMP)
+	$(BIN)/python benchmarks/soak.py --kills 200
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 
 def main() -> None:
-    from service.postgres import serving
+    import postgresql
     from service.soak.run import Soak
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -29,7 +29,7 @@ def main() -> None:
     given = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgewright-soak-")))
-        url = stack.enter_context(serving()) if given.database == "postgres" else None
+        url = stack.enter_context(postgresql.server()) if given.database == "postgres" else None
         soak = Soak(given.kills, given.seed, folder, url, lambda line: print(line, file=sys.stderr, flush=True))
         soak.run()
     text = json.dumps(soak.report(), indent=1)

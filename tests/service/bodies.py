@@ -37,7 +37,7 @@ VALUES: dict[str, Any] = {
     "object": {},
     **{name[1:]: name for name in TOKENS},
 }
-UNNAMED = {"nan", "infinity", "digits", "deep", "overflow"}  # no JSON text of ours: where, a parser does not say
+UNNAMED = {"nan", "infinity", "digits", "deep", "levels"}  # refused by a parser, which does not say where
 
 
 class Mutation(NamedTuple):
@@ -165,17 +165,21 @@ def examples(ids: Json) -> dict[str, Any]:
         "labels": {"a": "b"},
     }
     network = {
-        "nodes": 2, "donors": [0],
-        "links": [{"u": 0, "v": 1, "capacity_mbps": 10.0, "band": "iab"}],
-        "flows": [{"source": 1, "demand_mbps": 1.0, "paths": [{"links": [0]}]}],
+        "format": "edgewright.backhaul/1", "name": "n", "nodes": 2, "donors": [0],
+        "links": [{"u": 0, "v": 1, "capacity_mbps": 10.0, "band": "mmwave"}],
+        "flows": [{"source": 1, "paths": [{"band": "mmwave", "nodes": [1, 0]}]}],
+        "matrices": [{"id": 0, "demand_mbps": [6.0]}],
     }  # fmt: skip
     return {
-        f"POST {OWN}/loops": scenario("fuzzed", ("c",), slice={"cpu": 0.2, "memory_mb": 100.0}),
+        f"POST {OWN}/loops": scenario("fuzzed", ("c",), slice={"cpu": 0.4, "memory_mb": 300.0}),
         f"PATCH {OWN}/loops/{{loop}}": {"mode": "act", "policy": "threshold"},
         f"PUT {OWN}/loops/{{loop}}/services/{{service}}/pin": {"cpu": 0.3},
         f"POST {OWN}/loops/{{loop}}/rollback": {"seq": 1},
         f"PUT {OWN}/loops/{{loop}}/load": {"a": 1.0, "b": 1.0},
-        f"POST {OWN}/backhauls": {"name": "fuzzed", "network": network, "driver": "simulated", "planner": "replan"},
+        f"POST {OWN}/backhauls": {
+            "format": "edgewright.backhaul-loop/1", "name": "fuzzed", "network": network, "driver": "simulated",
+            "interval_s": 1.0, "hold_s": None, "planner": "replan", "moves_share": 0.2,
+        },
         f"PATCH {OWN}/backhauls/{{name}}": {"mode": "act", "planner": "replan"},
         f"PUT {OWN}/backhauls/{{name}}/demand": {"matrix": None, "factor": 1.0},
         f"POST {OWN}/migrations": test_migration.scenario("fuzzed", memory_mb=20, seed=1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -126,55 +127,22 @@ def test_large_body(shared: Client) -> None:
 
 # Who may
 
-WRITES = [
-    ("PATCH", LOOP),
-    ("DELETE", LOOP),
-    ("POST", f"{PREFIX}/loops"),
-    ("PUT", f"{LOOP}/services/a/pin"),
-    ("DELETE", f"{LOOP}/services/a/pin"),
-    ("POST", f"{LOOP}/services/a/restart"),
-    ("POST", f"{LOOP}/rollback"),
-    ("PUT", f"{LOOP}/load"),
-    ("POST", f"{PREFIX}/backhauls"),
-    ("PATCH", f"{PREFIX}/backhauls/x"),
-    ("DELETE", f"{PREFIX}/backhauls/x"),
-    ("PUT", f"{PREFIX}/backhauls/x/demand"),
-    ("POST", f"{PREFIX}/backhauls/x/links/0/break"),
-    ("POST", f"{PREFIX}/backhauls/x/links/0/repair"),
-    ("POST", f"{PREFIX}/migrations"),
-    ("POST", f"{PREFIX}/topologies"),
-    ("DELETE", f"{PREFIX}/topologies/x"),
-    ("PATCH", f"{PREFIX}/migrations/x"),
-    ("DELETE", f"{PREFIX}/migrations/x"),
-    ("PUT", f"{PREFIX}/migrations/x/drive"),
-    ("POST", f"{PREFIX}/migrations/x/migrate"),
-    ("POST", "/api/v1.0/compute_chunk"),
-    ("DELETE", "/api/v1.0/compute_chunk/x"),
-    ("PUT", "/api/v1.0/compute_chunk/x/cpus"),
-    ("PUT", "/api/v1.0/compute_chunk/x/ram"),
-    ("PUT", "/api/v1.0/compute_chunk/x/storage"),
-]
 
-
-@pytest.mark.parametrize(("method", "path"), WRITES)
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"X-API-Key": ""}])
-def test_writes_need_a_key(shared: Client, method: str, path: str, headers: dict[str, str]) -> None:
-    with httpx.Client(base_url=shared.made.address, trust_env=False) as nobody:
-        answer = nobody.request(method, path, json={"mode": "paused"}, headers=headers)
-    assert answer.status_code == 401, answer.text
-    assert shared.loop()["mode"] == "act"
-
-
-def test_every_write_of_the_api_is_listed_above(shared: Client) -> None:
+def test_every_write_needs_a_key(shared: Client, headers: dict[str, str]) -> None:
     paths = shared.get("/api/openapi.json").json()["paths"]
-    names = {"loop": "demo", "service": "a", "compute_chunk_id": "x", "name": "x", "index": 0}
-    writes = {
-        (method.upper(), path.format(**names))
+    writes = [
+        (method, re.sub(r"\{[^}]+\}", "x", path.replace("{loop}", "demo").replace("{service}", "a")))
         for path, methods in paths.items()
         for method in methods
         if method != "get"
-    }
-    assert writes == set(WRITES)
+    ]
+    assert len(writes) > 60
+    with httpx.Client(base_url=shared.made.address, trust_env=False) as nobody:
+        for method, path in writes:
+            answer = nobody.request(method, path, json={"mode": "paused"}, headers=headers)
+            assert answer.status_code == 401, (method, path, answer.text)
+    assert shared.loop()["mode"] == "act"
 
 
 def test_key_in_either_header(sqlite_file: Path, client: Client) -> None:

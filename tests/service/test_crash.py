@@ -37,6 +37,8 @@ class Up(httpx.Client):
     def __init__(self, given: Settings, key: str | None = None, **environment: str) -> None:
         command = [sys.executable, "-m", "edgewright", "up", "--role", given.role, "--port", str(_free_port())]
         command += ["--data", str(given.data_dir), "--scenario", str(given.scenario)]
+        if given.database_url is not None:
+            environment = {"EDGEWRIGHT_DATABASE_URL": given.database_url} | environment
         self.log = given.data_dir.with_suffix(".log")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
+from edgewright.drivers.linux.cgroups import Group, find_place, remove_place
+from edgewright.service.loops.choice import choose, instance
 from edgewright.service.settings import Settings
 
 from .conftest import Client, running
 from .ordering import (
+    MANAGER,
     ORDERING,
     Json,
     characteristics,
+    chunk_of,
     ended,
     item,
     nothing_of,
@@ -34,7 +38,7 @@ KILLS = 20
 
 @pytest.mark.timeout(900)
 def test_nothing_is_lost(real: Settings, tmp_path: Path) -> None:
-    soak = Soak(KILLS, 1, tmp_path / "soak")
+    soak = Soak(KILLS, 1, tmp_path / "soak", real.database_url)
     soak.run()
     report = soak.report()
     print(report)
@@ -107,3 +111,27 @@ def test_an_order_keeps_what_others_change_meanwhile(host: Client) -> None:
     now = service_now(host, id_)
     assert (now["cpu"], now["replicas"]) == (0.3, 2)
     ordered(host, item("delete", {"id": id_}))
+
+
+def test_a_chunk_that_grew_before_a_crash_is_as_large_as_its_service_needs(real: Settings) -> None:
+    bare = real.model_copy(update={"scenario": None})
+    with running(bare) as client:
+        key = client.made.first_key
+        id_ = run_service(client, onboarded(client, package()))
+        chunk = next(each["id"] for each in client.get(f"{MANAGER}/compute_chunk").json() if each["name"] == id_)
+        assert client.put(f"{MANAGER}/compute_chunk/{chunk}/cpus", json=0.5).status_code == 204
+    with running(bare, key=key) as client:
+        assert chunk_of(client, id_)["cpus"] == pytest.approx(0.2)
+        ordered(client, item("delete", {"id": id_}))
+        nothing_of(client)
+
+
+def test_the_group_of_a_probe_that_was_killed_goes(real: Settings) -> None:
+    place = find_place(f"edgewright-probe-{instance(real, 'probe')}")
+    try:
+        Group(place, "probe-1").create()
+        assert choose(real).kind == "linux"
+        assert not any(path.exists() for path in place.parents)
+    finally:
+        Group(place, "probe-1").remove()
+        remove_place(place)

@@ -110,6 +110,7 @@ def test_jobs_that_fail(shared: Client, job: str, wrong: dict[str, str]) -> None
         ('{"format": "F", "serviceCatalog": [{"name": "a", "id": "a"}, {"name": "a", "id": "a"}]}', "id"),
         ('{"format": "F", "serviceCatalog": [{"name": "a", "id": "a"}, 7]}', "serviceCatalog.1"),
         ('{"format": "F", "serviceCatalog": [{"name": "a", "id": "a", "wind": 1}]}', "wind"),
+        ('{"format": "F", "serviceCatalog": [{"name": "a", "id": "a"}, {"name": "\\u0000", "id": "b"}]}', "NUL"),
         ("\xff", "utf-8"),
     ],
 )

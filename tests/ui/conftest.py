@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import postgresql
 import pytest
 import yaml
 
@@ -76,6 +77,8 @@ def up(folder: Path, **environment: str) -> Iterator[Server]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (folder / "scenario.yaml").write_text(yaml.safe_dump(scenario()))
+    if (database := postgresql.database_of(folder / "data")) is not None:
+        environment = {"EDGEWRIGHT_DATABASE_URL": database} | environment
     command = [str(EDGEWRIGHT), "up", "--port", str(port), "--data", str(folder / "data")]
     process = subprocess.Popen(
         [*command, "--scenario", str(folder / "scenario.yaml")],
@@ -102,6 +105,12 @@ def up(folder: Path, **environment: str) -> Iterator[Server]:
         process.send_signal(signal.SIGCONT)
         process.terminate()
         process.wait(60)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _database_server(request: pytest.FixtureRequest) -> None:
+    if postgresql.used:
+        request.getfixturevalue("postgres")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ A document is a frozen pydantic model whose first field is `format: Literal["edg
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -71,7 +72,7 @@ def load_json(text: str, *, source: str) -> Any:
     try:
         data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
         if "\\u" in text.lower():
-            _check_texts(data)
+            _check_scalars(data)
         return data
     except InputError as error:
         raise error.at(source) from None
@@ -85,7 +86,7 @@ def load_yaml(text: str, *, source: str) -> Any:
         data = yaml.load(text, Loader=_StrictYaml)  # noqa: S506  (a SafeLoader)
         _bound(data, 4 * len(text) + 1_000_000)  # never reached without aliases
         if "\\" in text:
-            _check_texts(data)
+            _check_scalars(data)
         return data
     except InputError as error:
         raise error.at(source) from None
@@ -111,7 +112,11 @@ def _as_json(data: Any, source: str) -> str:
     try:
         return json.dumps(data, allow_nan=False)
     except ValueError as error:
-        raise InputError("document", str(error), "finite numbers only", source=source) from None
+        try:
+            _check_scalars(data)
+        except InputError as named:
+            raise named.at(source) from None
+        raise InputError("document", str(error), "data without itself inside", source=source) from None
     except TypeError as error:
         raise InputError("document", str(error), "text, numbers, lists and mappings only", source=source) from None
     except RecursionError as error:
@@ -169,8 +174,8 @@ def _bound(data: Any, most: int) -> None:
             raise InputError("aliases", "far more data than text", "fewer of them, and none inside itself")
 
 
-def _check_texts(data: Any) -> None:
-    """Half of a surrogate pair nothing could write out again, and a NUL no database would keep."""
+def _check_scalars(data: Any) -> None:
+    """Half of a surrogate pair nothing could write out again, a NUL no database would keep, JSON has no infinity."""
     waiting = [("document", data)]
     while waiting:
         path, part = waiting.pop()
@@ -181,6 +186,8 @@ def _check_texts(data: Any) -> None:
             waiting += [(f"{inside}{i}", value) for i, value in enumerate(part)]
         elif isinstance(part, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in part):
             raise InputError(path, part, "text without NUL and unpaired surrogates")
+        elif isinstance(part, float) and not math.isfinite(part):
+            raise InputError(path, part, "finite numbers only")
 
 
 class _StrictYaml(yaml.SafeLoader):

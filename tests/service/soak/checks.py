@@ -118,7 +118,9 @@ def standing(api: httpx.Client, host: Host, pids: list[int]) -> Iterator[str]:
     groups = {host.group_of(), host.balancers} | {host.group_of(chunk["id"]) for chunk in chunks}
     namespaces = {host.namespace_of(chunk["id"]) for chunk in networks}
     processes = set[int]()
-    mounts = {str(host.data / "chunks" / c["id"] / "storage") for c in chunks if c["requirements"]["storage"]["required"]}
+    mounts = {
+        str(host.data / "chunks" / c["id"] / "storage") for c in chunks if c["requirements"]["storage"]["required"]
+    }
     for chunk in chunks:
         needs = chunk["requirements"]
         yield from _limits(place, chunk["id"], needs["cpus"]["required"], needs["ram"]["required"], chunk["name"])
@@ -136,6 +138,9 @@ def standing(api: httpx.Client, host: Host, pids: list[int]) -> Iterator[str]:
         if len(alive) != wanted["replicas"] or len(each["replica_states"]) != len(alive):
             yield f"service {service['id']} has {len(alive)} replicas of {wanted['replicas']}: {each['replica_states']}"
         yield from _answers(wanted["address"], {str(state["pid"]) for state in alive})
+        chunk = next(chunk for chunk in chunks if chunk["id"] == each["compute_chunk_id"])
+        if not math.isclose(chunk["requirements"]["cpus"]["required"], wanted["replicas"] * wanted["cpu"]):
+            yield f"chunk of service {service['id']} has {chunk['requirements']['cpus']}, its service needs {wanted}"
         names = [state["name"] for state in each["replica_states"]]
         groups |= {host.group_of(each["compute_chunk_id"], name) for name in names}
         namespaces |= {host.namespace_of(each["network_chunk_id"], name) for name in names if each["network_chunk_id"]}

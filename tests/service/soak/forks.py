@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import random
@@ -19,6 +20,19 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+NEEDED = (
+    "alembic.command",
+    "edgewright.drivers.capabilities",
+    "edgewright.drivers.linux.compute_chunks",
+    "edgewright.drivers.linux.network",
+    "edgewright.drivers.linux.network_chunks",
+    "edgewright.service.loops.linux",
+    "edgewright.service.up",
+    "psycopg",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.httptools_impl",
+)
 
 
 class Forks:
@@ -81,20 +95,9 @@ def main() -> None:
 
 
 def _import_what_it_needs() -> None:
-    import alembic.command
-    import alembic.runtime.environment
-    import edgewright.drivers.capabilities
-    import edgewright.drivers.linux.compute_chunks
-    import edgewright.drivers.linux.network
-    import edgewright.drivers.linux.network_chunks
-    import edgewright.service.loops.linux
-    import edgewright.service.up
-    import uvicorn.lifespan.on
-    import uvicorn.loops.auto
-    import uvicorn.protocols.http.httptools_impl  # noqa: F401
-
-    with contextlib.suppress(ImportError):
-        import psycopg  # noqa: F401
+    for name in NEEDED:
+        with contextlib.suppress(ImportError):  # of an optional dependency
+            importlib.import_module(name)
 
 
 def _become(log: str) -> None:

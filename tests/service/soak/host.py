@@ -62,9 +62,9 @@ class Host:
             with contextlib.suppress(OSError):
                 command = (folder / "cmdline").read_bytes()
                 where = os.fsencode(os.readlink(folder / "cwd"))
-                if mark in command or mark in where or mark in (folder / "environ").read_bytes():
-                    if (folder / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                        found[int(folder.name)] = command.replace(b"\0", b" ").decode(errors="replace")[:300]
+                zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+                if not zombie and mark in b"\0".join((command, where, (folder / "environ").read_bytes())):
+                    found[int(folder.name)] = command.replace(b"\0", b" ").decode(errors="replace")[:300]
         return found
 
     def mounts(self) -> set[str]:

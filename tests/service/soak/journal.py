@@ -7,7 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-Json = dict[str, Any]
+from ..ordering import ENDED, Json
+
+DEFAULTS: dict[str, float] = {"cpu": 0.1, "replicas": 1}  # of the packages
 
 
 @dataclass
@@ -84,3 +86,23 @@ class Journal:
     @property
     def open_orders(self) -> list[Order]:
         return [order for order in self.orders if order.id and not order.end]
+
+    def note_end(self, order: Order, body: Json) -> None:
+        """What an order that has ended means for its service."""
+        if body["state"] not in ENDED:
+            return
+        with self.lock:
+            order.end = body["state"]
+            if order.action == "add" and order.end == "completed":
+                id_ = body["serviceOrderItem"][0]["service"]["id"]
+                given = DEFAULTS | order.moves
+                self.services[id_] = Service(id_, order.package, {name: {value} for name, value in given.items()})
+            elif order.service:
+                service = self.services[order.service]
+                if order.action == "delete":
+                    service.ended = order.end in ("completed", "partial")
+                    service.busy -= {"cpu", "replicas"}
+                else:
+                    if order.end == "completed":
+                        service.may |= {name: {value} for name, value in order.moves.items()}
+                    service.busy -= set(order.moves)

@@ -6,7 +6,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,29 @@ from sqlalchemy.orm import Session
 
 from edgewright.service.store.tables import StepRow
 
-from ..ordering import ENDED, INVENTORY, MANAGER, ORDERING, OWN, item, package
+from ..ordering import INVENTORY, MANAGER, ORDERING, OWN, item, package
 from . import checks
-from .forks import Forks, forking
+from .forks import forking
 from .host import Host
-from .journal import Journal
+from .journal import DEFAULTS, Journal
 from .life import Ended, Life
 from .receiver import receiving
-from .stream import HUB_APIS, Client, note_end
+from .stream import HUB_APIS, Client
 
 CLIENTS = 6
 CHECK_EVERY = 10  # kills
 LIFE_S = (0.3, 3.0)
-AIM_S = 3.0  # at most, for what is aimed at to come
+AIM_S = 4.0  # at most, for what is aimed at to come
 SETTLE_S = 120.0
 STEPS = (
     *("feasibility", "acceptance", "modifications", "compute chunk", "network chunk", "slice", "activation"),
     *("reservation", "deployment", "deployment", "telemetry", "loop", "hand-over", "termination", "termination"),
 )
 HOW = {"after a time": 4, "while starting": 3, "at a step": 5, "at a write": 4}
-QUICK = {"cpu": {"min": 0.05, "max": 0.6, "initial": 0.1}, "memory": {"min_mb": 16.0, "max_mb": 64.0, "initial_mb": 32.0}}
+QUICK = {
+    "cpu": {"min": 0.05, "max": 0.6, "initial": DEFAULTS["cpu"]},
+    "memory": {"min_mb": 16.0, "max_mb": 64.0, "initial_mb": 32.0},
+}
 
 
 @dataclass
@@ -54,10 +57,12 @@ class Soak:
     took_s: float = 0.0
 
     def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
         self.data = self.folder / "data"
         self.random, self.journal, self.host = random.Random(self.seed), Journal(), Host(self.data)
         url = self.database or f"sqlite:///{self.data / 'edgewright.sqlite'}"
         self.engine: Engine = create_engine(url)
+        self._told = 0  # violations
 
     def run(self) -> Journal:
         """Everything is removed at the end, also after a failure."""
@@ -115,7 +120,7 @@ class Soak:
             "quick": package("quick", **QUICK),
             "slow": package("slow", starts_s=0.8, **QUICK),
             "broken": package("broken", **QUICK),
-            "greedy": package("greedy", **QUICK | {"cpu": {"min": 0.05, "max": 64.0, "initial": 0.1}}),
+            "greedy": package("greedy", **QUICK | {"cpu": {"min": 0.05, "max": 64.0, "initial": DEFAULTS["cpu"]}}),
         }
         given["broken"]["run"]["command"] = ["python", "-I", "-S", "-c", "raise SystemExit('no')"]
         with self.life.client() as api:
@@ -155,13 +160,15 @@ class Soak:
         self.life.kill()
 
     def _aim_at_step(self) -> str:
-        wanted, deadline = self.random.choice(STEPS), time.monotonic() + AIM_S
+        """The one wanted, or after a while any."""
+        wanted, began = self.random.choice(STEPS), time.monotonic()
         running = select(StepRow.name).where(StepRow.state == "running")
-        while time.monotonic() < deadline:
+        while (passed_s := time.monotonic() - began) < AIM_S:
             with contextlib.suppress(DBAPIError), Session(self.engine) as session:
-                if any(name.rpartition(": ")[2] == wanted for name in session.scalars(running)):
-                    time.sleep(self.random.choice([0.0, self.random.uniform(0.0, 0.3)]))
-                    return f"at step {wanted}"
+                for name in (name.rpartition(": ")[2] for name in session.scalars(running)):
+                    if name == wanted or passed_s > AIM_S / 2:
+                        time.sleep(self.random.choice([0.0, self.random.uniform(0.0, 0.3)]))
+                        return f"at step {name}"
             time.sleep(0.002)
         return "at no step"
 
@@ -175,9 +182,12 @@ class Soak:
             self._settle(api)
             _until(lambda: not [*self._all(api)], 10.0, "")
             for line in self._all(api):
-                self.journal.wrong(f"{when}: {line}")
+                self.journal.wrong(line)
         done = ", ".join(f"{count} {name}" for name, count in self.killed.items())
-        self.tell(f"{when}: {self.journal.acknowledged} writes, {len(self.journal.violations)} violations ({done})")
+        self.tell(f"{when}: {self.journal.acknowledged} writes ({done})")
+        for line in self.journal.violations[self._told :]:
+            self.tell(f"  {line}")
+        self._told = len(self.journal.violations)
 
     def _all(self, api: httpx.Client) -> Iterator[str]:
         return checks.everything(api, self.host, self.journal, self.life.pids, self.engine)
@@ -193,17 +203,14 @@ class Soak:
         for order in self.journal.open_orders:
             answer = api.get(f"{ORDERING}/serviceOrder/{order.id}")
             if answer.status_code == 200:
-                note_end(self.journal, order, answer.json())
+                self.journal.note_end(order, answer.json())
 
     # After
 
     def _finish(self) -> None:
         """Events have come; what is deleted is gone, and so is all at the end."""
         with self.life.client() as api:
-            def waiting() -> bool:
-                return any(hub["waiting"] for hub in api.get(f"{OWN}/hubs").json())
-
-            _until(lambda: not waiting(), SETTLE_S, "")
+            _until(lambda: not any(hub["waiting"] for hub in api.get(f"{OWN}/hubs").json()), SETTLE_S, "")
             for line in checks.delivered(self.engine, self.journal, self.events):
                 self.journal.wrong(line)
             self._delete_all(api)
@@ -212,7 +219,7 @@ class Soak:
                 self.journal.wrong(f"after all was deleted: {line}")
         if code := self.life.end():
             self.journal.wrong(f"exit code {code}:\n{self.life.log.read_text()[-4000:]}")
-        for line in self.host.left([pid for pid in self.life.pids]):
+        for line in self.host.left(self.life.pids):
             self.journal.wrong(f"after its end: {line}")
 
     def _delete_all(self, api: httpx.Client) -> None:
@@ -220,7 +227,7 @@ class Soak:
         for id_ in active:
             given = {"serviceOrderItem": [item("delete", {"id": id_})]}
             order = _fine(api.post(f"{ORDERING}/serviceOrder", json=given))["id"]
-            _until(lambda: api.get(f"{ORDERING}/serviceOrder/{order}").json()["state"] in ENDED, SETTLE_S, "")
+            self._settle(api)
             if (state := api.get(f"{ORDERING}/serviceOrder/{order}").json()["state"]) != "completed":
                 self.journal.wrong(f"the deletion of {id_} is {state}")
         for thing in self.journal.things:

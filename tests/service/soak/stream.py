@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from ..ordering import ENDED, INVENTORY, MANAGER, ORDERING, OWN, characteristics, item
+from ..ordering import INVENTORY, MANAGER, ORDERING, OWN, characteristics, item
 from .journal import Hub, Journal, Json, Order, Service, Thing
 from .life import Life
 
@@ -130,7 +130,9 @@ class Client(threading.Thread):
         with self.journal.lock:
             standing = [each for each in self.journal.services.values() if not each.ended]
             adding = [each for each in self.journal.open_orders if each.action == "add"]
-            if len(standing) + len(adding) >= MOST_SERVICES or len(self.journal.open_orders) >= MOST_OPEN:
+            if len(standing) + len(adding) >= MOST_SERVICES:
+                return self.delete()
+            if len(self.journal.open_orders) >= MOST_OPEN:
                 return False
             package = self.random.choices(["quick", "slow", "broken", "greedy"], [8, 2, 1, 1])[0]
             order = Order(self._fresh("order"), "add", package, busy=True)
@@ -192,7 +194,7 @@ class Client(threading.Thread):
                 with self.journal.lock:
                     order.end = "lost"
             else:
-                note_end(self.journal, order, answer.json())
+                self.journal.note_end(order, answer.json())
         finally:
             order.busy = False
         return True
@@ -248,7 +250,9 @@ class Client(threading.Thread):
         if self.storage and self.random.random() < 0.15:
             storage = STORAGE_GB
         needs = {"cpus": {"required": cpus}, "ram": {"required": ram}, "storage": {"required": storage}}
-        thing = Thing("compute_chunk", self._fresh("chunk"), content={"cpus": [cpus], "ram": [ram], "storage": [storage]})
+        thing = Thing(
+            "compute_chunk", self._fresh("chunk"), content={"cpus": [cpus], "ram": [ram], "storage": [storage]}
+        )
         return self._make(thing, {"requirements": needs})
 
     def make_network(self) -> bool:
@@ -379,24 +383,3 @@ class Client(threading.Thread):
             service = self.random.choice(candidates)
             service.busy |= names
             return service
-
-
-def note_end(journal: Journal, order: Order, body: Json) -> None:
-    """What an order that has ended means for its service."""
-    if body["state"] not in ENDED:
-        return
-    with journal.lock:
-        order.end = body["state"]
-        if order.action == "add" and order.end == "completed":
-            id_ = body["serviceOrderItem"][0]["service"]["id"]
-            given = {"cpu": 0.1, "replicas": 1} | order.moves
-            journal.services[id_] = Service(id_, order.package, {name: {value} for name, value in given.items()})
-        elif order.service:
-            service = journal.services[order.service]
-            if order.action == "delete":
-                service.ended = order.end in ("completed", "partial")
-                service.busy -= {"cpu", "replicas"}
-            else:
-                if order.end == "completed":
-                    service.may |= {name: {value} for name, value in order.moves.items()}
-                service.busy -= set(order.moves)

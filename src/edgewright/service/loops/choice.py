@@ -24,6 +24,7 @@ def choose(settings: Settings) -> DriverChoice:
 
     try:
         with LinuxHost(settings.data_dir / "services", f"probe-{instance(settings, 'probe')}") as host:
+            host.reconcile([])  # one that was killed meanwhile left its group
             return DriverChoice("linux", "this host permits control groups", host.capacity)
     except (Unavailable, OSError) as error:
         if settings.driver == "linux":

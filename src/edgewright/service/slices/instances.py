@@ -214,6 +214,9 @@ def restore(runtime: Runtime) -> None:
     for record in found:
         if record["status"] != READY:
             _drop(runtime, record)
+    for record in ready:  # a crash may have come after its chunk had grown
+        with slices.watching(f"chunk of {record['name']}"):
+            _fit(runtime, record, record)
 
 
 def _clear_around(runtime: Runtime) -> None:

@@ -19,10 +19,11 @@ from edgewright.service.ui.orders.shapes import Choice, Instance, Replica, Servi
 from edgewright.service.ui.shapes import LoopState
 from edgewright.service.ui.topology.form import Field
 from edgewright.service.ui.words import cpu, milliseconds, rate, share
+from edgewright.service.ui.words import state as standing
 
 LEFT_S = 30.0  # a field not touched for so long is out of its visitor's hand
 HEADS = (
-    ("Replica", ""),
+    ("No.", "Of the replica"),
     ("Process", "Its number (pid) on the host"),
     ("State", "Of the process, and whether the balancer sends it requests"),
     ("CPU limit", "Cores"),
@@ -66,7 +67,7 @@ class ServiceCard:
         with box("article", "card ordered-service").props(f'aria-label="Service {name}"') as self.box:
             with box("div", "service-head"):
                 text("h3", "", name).props(f'title="Service {service.id}"')
-                self._state = State("span")
+                self._state, self._standing = State("span"), State("span")
                 self._terminate = ui.button("Terminate", icon="delete", on_click=self._ask_terminate, color=None)
                 access.needs_key(self._terminate.props(f'flat dense no-caps aria-label="Terminate {name}"'))
                 self._terminate.classes("plain")
@@ -74,6 +75,8 @@ class ServiceCard:
                 self._of = text("span", "quiet")
                 self._address = text("a", "number").props("target=_blank rel=noopener")
                 self._loop = text("a")
+                self._scaled = text("span", "quiet", "which sets the CPU")
+                self._scaled.props('title="Pause the loop to keep the CPU that you set here"')
             with box("div", "running") as self._running:
                 with box("div", "doing"):
                     with box("div", "cpu"):
@@ -98,6 +101,7 @@ class ServiceCard:
         self._link(self._address, service.value("address"), service.value("address"))
         told = f"Scaling loop: {loop.policy}, {loop.mode}" if loop else None
         self._link(self._loop, f"/?loop={quote(loop.name)}" if loop else None, told)
+        self._scaled.visible = loop is not None and loop.mode == "act"
         self._running.visible = self._terminate.visible = service.state == "active"
         self._show_loop(loop, len(instance.replicas) if instance else 0)
         if not self._numbers and offer:
@@ -114,6 +118,7 @@ class ServiceCard:
         self._cpu.text = f"{cpu(used)} used of {cpu(limit)}"
         most = max([*(number.choice.most for number in self._numbers.values() if number.choice.name == "cpu"), 1e-9])
         self._meter.show((used or 0.0) / most, (limit or 0.0) / most)
+        self._standing.show(*standing(seen) if seen else ("quiet", "Not measured yet"))
         self._rate.show(rate(seen.rate_hz * replicas if seen and seen.rate_hz is not None else None))
         self._p95.show(milliseconds((seen and seen.response_p95_ms) or None))
         self._late.show(share(seen.late_in_window if seen else None))
@@ -201,9 +206,9 @@ class Number:
 
     def follow(self, in_force: Any) -> None:
         held = self.changed and time.monotonic() - self._typed_s < LEFT_S
-        self._seen = in_force
+        self._seen = round(in_force, 3) if isinstance(in_force, float) else in_force
         if not held:
-            self._control.value = in_force
+            self._control.value = self._seen
             self._field.show_error(None)
 
     def check(self) -> bool:

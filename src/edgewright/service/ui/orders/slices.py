@@ -124,7 +124,7 @@ class SliceRow:
         self._name.text = name
         self._state.show(*state)
         for element, amount in zip(self._amounts, amounts, strict=True):
-            element.text = amount or "–"
+            element.text = amount
 
 
 class HostBars:

@@ -107,7 +107,7 @@ def _item(item: Item, names: Mapping[str, str], packages: Mapping[str, str]) -> 
 
 def amount(name: str, value: Any) -> str:
     """ "0.3 cores", "128 MB", "2 replicas"."""
-    shown = f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    shown = f"{round(value, 3):g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
     if name == "replicas":
         return f"{shown} replica{'' if value == 1 else 's'}"
     return f"{shown} {UNITS[name]}" if name in UNITS else f"{name} {shown}"
@@ -267,7 +267,7 @@ def requests(replica: Replica) -> str:
 def compute(chunk: ComputeChunk) -> str:
     needs = chunk.requirements
     storage = f", {needs.storage.required:g} GB storage" if needs.storage.required else ""
-    return f"{needs.cpus.required:g} CPU, {needs.ram.required:,.0f} MB RAM{storage}"
+    return f"{round(needs.cpus.required, 3):g} CPU, {needs.ram.required:,.0f} MB RAM{storage}"
 
 
 def network(chunk: NetworkChunk) -> str:
@@ -298,7 +298,7 @@ def event(type_: str) -> str:
 def hub(hub: Hub) -> tuple[Level, str]:
     parts = [f"{hub.delivered:,} delivered", f"{hub.waiting:,} waiting", f"{hub.dead:,} given up"]
     told = ", ".join(part for part in parts if not part.startswith("0 ")) or "nothing yet"
-    return ("bad" if hub.dead else "warn" if hub.waiting else "ok"), told
+    return ("bad" if hub.dead else "quiet" if hub.waiting else "ok"), told
 
 
 def policies_text(policies: list[dict[str, Any]]) -> str:
