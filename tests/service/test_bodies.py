@@ -84,6 +84,13 @@ def test_every_field_of_every_body(server: Client, described: Json, ids: Json, p
     assert not wrong, f"{len(wrong)}:\n" + "\n".join(wrong[:40])
 
 
+def test_a_nul_in_an_address_is_of_nothing(server: Client, described: Json) -> None:
+    for path, methods in described["paths"].items():
+        for method in methods if "{" in path else ():
+            answer = server.request(method, re.sub(r"\{\w+\}", "a%00", path))
+            assert answer.status_code == 404, (method, path, answer.text)
+
+
 @pytest.mark.real
 def test_what_is_refused_leaves_nothing_on_the_host(real: Settings) -> None:
     with running(real.model_copy(update={"scenario": None})) as client:

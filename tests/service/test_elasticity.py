@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -75,7 +76,7 @@ def test_it_never_fires_within_the_threshold_nor_before_its_time(
     rule = policy(above=above, clear=above * part)
     times = fired(rule, list(values))
     assert all(values[t] > above for t in times)
-    assert all(b - a >= 3 for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a >= 3 for a, b in itertools.pairwise(times))
     for t in times:
         assert min(values[t - 2 : t + 1]) > rule.condition.clear  # type: ignore[operator]
 

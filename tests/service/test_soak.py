@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from edgewright.drivers.linux.cgroups import Group, find_place, remove_place
+from edgewright.drivers.linux.services import LinuxHost
 from edgewright.service.loops.choice import choose, instance
 from edgewright.service.settings import Settings
 
@@ -135,3 +138,17 @@ def test_the_group_of_a_probe_that_was_killed_goes(real: Settings) -> None:
     finally:
         Group(place, "probe-1").remove()
         remove_place(place)
+
+
+def test_a_folder_is_free_once_its_host_is_closed(real: Settings, tmp_path: Path) -> None:
+    """Whatever is being started meanwhile: a child has all files of ours open until it becomes its program."""
+    host = LinuxHost(tmp_path, "soaked")
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    try:
+        host.close()
+        LinuxHost(tmp_path, "soaked").close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

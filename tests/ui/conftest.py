@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import postgresql
 import pytest
 import yaml
+
+import postgresql
 
 PREFIX = "/api/edgewright/v1"
 EDGEWRIGHT = Path(sys.executable).with_name("edgewright")

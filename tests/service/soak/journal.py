@@ -11,6 +11,9 @@ from ..ordering import ENDED, Json
 
 DEFAULTS: dict[str, float] = {"cpu": 0.1, "replicas": 1}  # of the packages
 
+REASONS = ("ended while starting", " wanted, ", "CapacityError", "changed meanwhile", "cancelled")
+"""In the error of an order that may end without being fulfilled."""
+
 
 @dataclass
 class Thing:
@@ -91,6 +94,9 @@ class Journal:
         """What an order that has ended means for its service."""
         if body["state"] not in ENDED:
             return
+        why = "; ".join(each["message"] for each in body.get("errorMessage", ()))
+        if why and not any(reason in why for reason in REASONS):
+            self.wrong(f"order {order.id} ({order.action}) is {body['state']}: {why}")
         with self.lock:
             order.end = body["state"]
             if order.action == "add" and order.end == "completed":

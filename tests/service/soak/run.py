@@ -37,7 +37,7 @@ STEPS = (
     *("reservation", "deployment", "deployment", "telemetry", "loop", "hand-over", "termination", "termination"),
 )
 HOW = {"after a time": 4, "while starting": 3, "at a step": 5, "at a write": 4}
-QUICK = {
+QUICK: dict[str, Any] = {
     "cpu": {"min": 0.05, "max": 0.6, "initial": DEFAULTS["cpu"]},
     "memory": {"min_mb": 16.0, "max_mb": 64.0, "initial_mb": 32.0},
 }

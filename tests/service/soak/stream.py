@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from ..ordering import INVENTORY, MANAGER, ORDERING, OWN, characteristics, item
-from .journal import Hub, Journal, Json, Order, Service, Thing
+from ..ordering import INVENTORY, MANAGER, ORDERING, OWN, Json, characteristics, item
+from .journal import Hub, Journal, Order, Service, Thing
 from .life import Life
 
 MOST_SERVICES, MOST_OPEN, MOST_CHUNKS, MOST_NETWORKS, MOST_SLICES, MOST_HUBS = 5, 6, 4, 3, 2, 3
@@ -291,6 +291,7 @@ class Client(threading.Thread):
         """One quota, or the slice's activation."""
         if (thing := self._thing()) is None:
             return False
+        value: float | bool
         if thing.kind == "slic3":
             name, value = "active", self.random.random() < 0.6
             verb = "activate" if value else "deactivate"

@@ -93,7 +93,7 @@ class LinuxHost:
             self._place = find_place(group or f"edgewright-{instance}")
             self._records: dict[str, dict[str, Any]] = self._read_state()
         except BaseException:
-            self._held.close()
+            self._let_go()
             raise
 
     # What there is
@@ -163,7 +163,7 @@ class LinuxHost:
                 remove_place(self._place)
                 self._file.unlink(missing_ok=True)
         finally:
-            self._held.close()
+            self._let_go()
         if errors:
             raise HostError("close", "; ".join(errors))
 
@@ -262,6 +262,11 @@ class LinuxHost:
             return Outcome({}, dict.fromkeys(("cpu", "memory_bytes"), str(busy)))
 
     # Inside
+
+    def _let_go(self) -> None:
+        """To close it is not enough: a child of ours that has not yet become its program has it open, too."""
+        fcntl.flock(self._held, fcntl.LOCK_UN)
+        self._held.close()
 
     def _limit(self, group: Group, limits: Limits) -> Outcome:
         done: dict[str, Any] = {}

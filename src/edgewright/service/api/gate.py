@@ -47,6 +47,9 @@ class HostGate:
             text = "this server is not called that; see EDGEWRIGHT_ALLOWED_HOSTS"
             await answer(400, text, field="Host")(scope, receive, send)
             return
+        if "\0" in scope.get("path", ""):  # PostgreSQL takes none, not even to look for it
+            await answer(404, "nothing has a NUL in its name")(scope, receive, send)
+            return
         await self.app(scope, receive, send)
 
     def _allowed(self, host: str) -> bool:

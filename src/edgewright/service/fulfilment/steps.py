@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from edgewright.core.errors import InputError
+from edgewright.drivers.host import HostError
 from edgewright.service.fulfilment import book, loops
 from edgewright.service.fulfilment.characteristics import FIELDS, chosen, told
 from edgewright.service.fulfilment.characteristics import INSTANCE as INSTANCE_
@@ -69,7 +70,8 @@ def steps_of(runtime: Runtime, input: Json) -> list[Step]:
     for item_id in by_action.get("add", ()):
         found += Adding(runtime, input["order"], item_id).steps()
     for item_id in by_action.get("delete", ()):
-        found.append(Step(f"{item_id}: termination", _terminating(runtime, item_id), final=True))
+        do = _terminating(runtime, item_id)
+        found.append(Step(f"{item_id}: termination", do, retries=5, transient=(HostError,), final=True))
     return found
 
 
