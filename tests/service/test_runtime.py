@@ -14,13 +14,13 @@ import pytest
 from edgewright.core.documents import validate
 from edgewright.core.errors import CapacityError, InputError
 from edgewright.scaling.model import Scenario
-from edgewright.service import chunks
 from edgewright.service.loops.choice import instance, make_slice
 from edgewright.service.loops.leases import LEASE, Leases
 from edgewright.service.loops.loop import Loop
 from edgewright.service.loops.orders import Conflict, keep_loop, pin
 from edgewright.service.runtime import Runtime
 from edgewright.service.settings import Settings
+from edgewright.service.slices import compute
 from edgewright.service.store import Store, StoreError
 
 from .conftest import scenario, settings, until, write_scenario
@@ -62,12 +62,12 @@ def running(runtime: Runtime, name: str = "demo") -> None:
 
 def test_a_chunk_that_has_the_name_of_a_slice(tmp_path: Path, start: Start) -> None:
     runtime = start(settings(tmp_path))
-    chunk = chunks.create(runtime, "slice of other", 0.1, 10.0, {})
+    chunk = compute.create(runtime, {"name": "slice of other"}, 0.1, 10.0)
     left = runtime.ledger.left("cpu")
     with pytest.raises(Conflict, match="slice of other"):
         runtime.create(other(), tmp_path)
     assert runtime.ledger.left("cpu") == left
-    chunks.remove(runtime, chunk.id)
+    compute.remove(runtime, chunk["id"])
     assert runtime.create(other(), tmp_path).name == "other"
 
 
@@ -229,8 +229,8 @@ def test_a_pin_that_no_longer_fits_an_edited_slice_is_dropped(tmp_path: Path, st
 def test_minimums_above_a_resized_chunk_are_refused_and_the_old_scenario_runs(tmp_path: Path, start: Start) -> None:
     runtime = start(settings(tmp_path))
     running(runtime)
-    chunk = next(chunk for chunk in chunks.chunks(runtime) if chunk.loop == "demo")
-    chunks.resize(runtime, chunk.id, cpus=0.3)
+    chunk = next(chunk for chunk in compute.all_chunks(runtime) if chunk["loop"] == "demo")
+    compute.resize(runtime, chunk["id"], cpus=0.3)
     runtime.close()
     edited = scenario()
     for service in edited["services"]:
