@@ -192,7 +192,7 @@ def test_a_start_under_way_is_given_up_by_a_deletion(tmp_path: Path, start: Star
 def test_files_of_a_deleted_loop_go(tmp_path: Path, start: Start) -> None:
     runtime = start(settings(tmp_path))
     folder = runtime.settings.data_dir / "services"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     runtime.create(other(), tmp_path)
     own, its = instance(runtime.settings, "other"), instance(runtime.settings, "demo")
     files = [f"{own}.c.log", f"{own}.c.log.1", f"{own}.json", f"{own}-load-abc.json", f"{its}.a.log"]

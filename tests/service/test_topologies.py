@@ -325,6 +325,7 @@ def test_clusters_that_reach_far_outside_are_refused(client: Client) -> None:
 def test_a_disk_that_refuses_is_told(client: Client, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "topologies"
     shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(exist_ok=True)
     folder.write_text("in the way")
     answer = client.post(ALL, json=body())
     assert answer.status_code == 503, answer.text
