@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -53,7 +54,7 @@ def server() -> Iterator[str]:
         yield f"{_address}/postgres"
     finally:
         if process is not None:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # a fast shutdown: it waits for no client
             process.wait(20)
         shutil.rmtree(folder)
         _address = ""
