@@ -248,7 +248,7 @@ def test_mode_policy_pace_and_drive_are_set(server: Server, browse: Browse) -> N
 def test_without_a_key_it_is_read_only_and_the_pages_lead_to_each_other(server: Server, browse: Browse) -> None:
     chrome = browse(f"{server.address}/")
     links = [link.text for link in chrome.find_elements(By.CSS_SELECTOR, "nav a")]
-    assert links == ["Scaling", "Migration", "Topology"]
+    assert links == ["Orders", "Scaling", "Migration", "Topology"]
     click(chrome, "//nav//a[contains(., 'Migration')]")
     until(lambda: "edge-" in shown(chrome, "h1"))
     assert locked(chrome, "Move here, to edge-3")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -72,6 +73,12 @@ class Life:
             self.pid = 0
             raise Ended(f"exit code {code}:\n{self.log.read_text()[-4000:]}")
         self._end(signal.SIGKILL)
+
+    def abandon(self) -> None:
+        """Whatever it does now."""
+        if self.pid:
+            with contextlib.suppress(Ended):
+                self.kill()
 
     def end(self) -> int:
         """As a user ends it -> its exit code."""

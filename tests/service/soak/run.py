@@ -74,7 +74,7 @@ class Soak:
             self.life = Life(forks, self.data)
             stack.callback(self.engine.dispose)
             stack.callback(lambda: self.host.sweep(self.life.pids))
-            stack.callback(self._end_life)
+            stack.callback(self.life.abandon)
             try:
                 self._run(callback)
             except Ended as error:
@@ -106,11 +106,6 @@ class Soak:
             for client in clients:
                 client.join(60)
         self._finish()
-
-    def _end_life(self) -> None:
-        if self.life.pid:
-            with contextlib.suppress(Ended):
-                self.life.kill()
 
     # Before
 

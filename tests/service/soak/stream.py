@@ -36,7 +36,7 @@ class Client(threading.Thread):
         self.random, self.life, self.journal, self.callback = random.Random(seed), life, journal, callback
         self.storage = storage
         self.go, self.stop, self.idle, self.sent = (threading.Event() for _ in range(4))
-        self.failure: BaseException | None = None
+        self.unsure = False  # whether an answer to the last request was lost
         self.http = life.client()
 
     def run(self) -> None:
@@ -71,7 +71,6 @@ class Client(threading.Thread):
         except Stopped:
             pass
         except BaseException as error:
-            self.failure = error
             self.journal.wrong(f"client: {error!r}")
         finally:
             self.idle.set()
@@ -82,12 +81,13 @@ class Client(threading.Thread):
         """Its answer, sooner or later. `found`: where no answer came, what there is of it, if it was done all the same
         -> an answer of 200.
         """
-        deadline = time.monotonic() + GIVE_UP_S
+        deadline, self.unsure = time.monotonic() + GIVE_UP_S, False
         while True:
             try:
                 self.sent.set()
                 answer = self.http.request(method, path, json=body)
             except httpx.TransportError as error:
+                self.unsure |= not isinstance(error, httpx.ConnectError)
                 with self.journal.lock:
                     self.journal.lost_answers += method != "GET" and not isinstance(error, httpx.ConnectError)
                 if self.stop.is_set() or time.monotonic() > deadline:
@@ -239,6 +239,8 @@ class Client(threading.Thread):
             service.busy.discard(name)
             if answer.is_success:
                 service.may[name] = {value}
+            elif self.unsure:  # the first try may have been a success
+                service.may[name].add(value)
         return True
 
     # The Slice Manager
@@ -303,7 +305,9 @@ class Client(threading.Thread):
         with self.journal.lock:
             if answer.is_success:
                 thing.content[name] = [value]
-            elif answer.status_code == 404:
+            elif self.unsure:
+                thing.content[name].append(value)
+            if answer.status_code == 404:
                 self.journal.wrong(f"{thing.kind} {thing.name}, acknowledged, is not there")
             thing.busy = False
         return True

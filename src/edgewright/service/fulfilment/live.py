@@ -14,7 +14,7 @@ from edgewright.service.fulfilment.characteristics import ADDRESS, FIELDS, INSTA
 from edgewright.service.fulfilment.feasibility import Method, most_left
 from edgewright.service.loops.orders import Conflict
 from edgewright.service.resources.hub import Deliveries
-from edgewright.service.slices import instances
+from edgewright.service.slices import instances, records
 from edgewright.service.slices.records import Json
 from edgewright.service.workflows.durable import Workflows
 from edgewright.service.workflows.steps import Seen, Workflow
@@ -45,11 +45,13 @@ class Fulfilment:
         return self.workflows.trouble + self.deliveries.trouble
 
     def restore(self) -> None:
-        """After the slices: loops run, the inventory says what is in force, orders go on. Raises StoreError."""
+        """After the slices: the inventory says what instances are to have, loops run, orders go on.
+
+        Raises StoreError.
+        """
         with self.runtime.store.write() as session:
-            for running in list(self.runtime.slices.running.values()):
-                have = {"cpu": running.cpus, "memory": running.ram_mb, "replicas": len(running.replicas)}
-                book.settle(session, running.id, have)
+            for kept in records.listed(session, records.INSTANCE):
+                book.settle(session, kept["id"], {name: kept[field] for name, field in FIELDS.items()})
         loops.restore(self.runtime)
         self.deliveries.start()
         self.workflows.start()

@@ -203,7 +203,7 @@ def restore(runtime: Runtime) -> None:
             specs = [spec for each in mine for spec in slices.running[each["id"]].specs(each["replicas"])]
             for action in chunk.host.reconcile(specs):
                 runtime.recorder.event(action.kind, f"{action.service} ({action.detail})")
-    _clear_around(runtime)
+    _clear_around(runtime, ready)
     for record in ready:
         if running := slices.running.get(record["id"]):
             with slices.watching(f"instance {record['name']}"):
@@ -219,13 +219,16 @@ def restore(runtime: Runtime) -> None:
             _fit(runtime, record, record)
 
 
-def _clear_around(runtime: Runtime) -> None:
-    """Balancers and wires of no instance end."""
+def _clear_around(runtime: Runtime, ready: list[Json]) -> None:
+    """Balancers and wires of no instance end; a replica that was about to go when a crash came is to stay."""
     slices, running = runtime.slices, runtime.slices.running.values()
     if slices.hosting.ingress is not None:
         with slices.watching("balancers"):
             slices.hosting.ingress.reconcile([each.balancer_spec() for each in running if each.file.exists()])
     replicas = {name for each in running for name in each.replicas}
+    for record in ready:
+        if one := slices.running.get(record["id"]):
+            replicas |= set(map(one.replica, range(record["replicas"])))
     for network in slices.hosting.networks.values():
         with slices.watching(f"network chunk {network.id}"):
             for name in network.counters().keys() - replicas:
