@@ -153,6 +153,7 @@ KILLED = """
 import os, sys, time, uuid
 from pathlib import Path
 import alembic.command  # what Store imports when opened
+import structlog
 from edgewright.service.store import Store
 from edgewright.service.store.tables import OutboxRow, ResourceRow
 from edgewright.service.workflows.durable import Workflows
@@ -160,6 +161,7 @@ from edgewright.service.workflows.steps import Done, Step, Workflow
 from sqlalchemy import delete
 
 folder = Path(sys.argv[2])
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # only pids go to the other
 
 def step(name, fails):
     def happened(session, what, id):

@@ -222,11 +222,13 @@ def test_slow_and_dead_hubs_hold_up_nobody(store: Store) -> None:
 
 def test_a_receiver_that_never_answers_is_given_up(store: Store, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hubs, "ANSWER_S", 0.2)
-    with receiving(lambda n: 204 if n else time.sleep(1.0) or 204) as receiver, delivering(store) as deliveries:
+    awake = threading.Event()
+    with receiving(lambda n: (awake.wait(1.0), 204)[1]) as receiver, delivering(store) as deliveries:
         subscribe(store, receiver.callback)
         tell(store, 1)
         deliveries.wake()
         until(lambda: deliveries.trouble == ["hub hub: no answer within 0.2 s"])
+        awake.set()
         until(lambda: delivered(store, 1))
 
 

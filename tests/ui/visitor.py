@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 pytest.importorskip("selenium")
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 
 def _again(chrome: Any, act: Callable[[], T]) -> T:
-    """Act, once more where the element was drawn anew between being found and being used."""
-    wait = WebDriverWait(chrome, 15, 0.1, [StaleElementReferenceException])
+    """Act, once more where the element was drawn anew or moved between being found and being used."""
+    wait = WebDriverWait(chrome, 15, 0.1, [StaleElementReferenceException, ElementClickInterceptedException])
     return wait.until(lambda _: (act(),))[0]
 
 
