@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from edgewright.service.api.tmf.kinds import Api
+from edgewright.service.tmf.kinds import Api
 
 from .conftest import Client, running, settings
 from .tmf import APIS

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from edgewright.core.errors import InputError
 from edgewright.drivers.host import HostError
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict
 from edgewright.service.store import Store, StoreError
 from edgewright.service.store.tables import OutboxRow, ResourceRow, WorkflowRow
 from edgewright.service.workflows import durable

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from edgewright.service.api.tmf import catalogue, inventory, ordering
 from edgewright.service.settings import Settings
+from edgewright.service.tmf import catalogue, inventory, ordering
 
 from .conftest import Client, running, settings, until
 from .ordering import (

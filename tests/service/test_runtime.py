@@ -17,7 +17,8 @@ from edgewright.scaling.model import Scenario
 from edgewright.service.loops.choice import instance, make_slice
 from edgewright.service.loops.leases import LEASE, Leases
 from edgewright.service.loops.loop import Loop
-from edgewright.service.loops.orders import Conflict, keep_loop, pin
+from edgewright.service.loops.orders import keep_loop, pin
+from edgewright.service.refusals import Conflict
 from edgewright.service.runtime import Runtime
 from edgewright.service.settings import Settings
 from edgewright.service.slices import compute

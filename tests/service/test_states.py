@@ -7,7 +7,7 @@ import random
 import pytest
 
 from edgewright.core.errors import InputError
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict
 from edgewright.service.resources import machine
 
 

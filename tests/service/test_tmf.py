@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from edgewright.service.api.tmf import inventory
-from edgewright.service.api.tmf.kinds import Api, Kind
+from edgewright.service.tmf import inventory
+from edgewright.service.tmf.kinds import Api, Kind
 
 from .conftest import Client, running, settings
 from .tmf import BODIES, KINDS, check_error, end, events, idle, made, path

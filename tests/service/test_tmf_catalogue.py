@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgewright.service.api.tmf import catalogue
-from edgewright.service.api.tmf.jobs import FORMAT
+from edgewright.service.tmf import catalogue
+from edgewright.service.tmf.jobs import FORMAT
 
 from .conftest import Client
 from .tmf import events, made

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from edgewright.service.api.tmf import catalogue, inventory
-from edgewright.service.api.tmf.kinds import Api
 from edgewright.service.store.tables import DeliveryRow
+from edgewright.service.tmf import catalogue, inventory
+from edgewright.service.tmf.kinds import Api
 
 from .conftest import Client
 from .tmf import APIS, check_error, made

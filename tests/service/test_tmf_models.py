@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from edgewright.service.api.tmf import models
-from edgewright.service.api.tmf.kinds import knows
-from edgewright.service.api.tmf.models import tmf638, tmf641
-from edgewright.service.api.tmf.models.generate import SERVED
-from edgewright.service.api.tmf.models.part import DateTime, Uri
+from edgewright.service.tmf import models
+from edgewright.service.tmf.kinds import knows
+from edgewright.service.tmf.models import tmf638, tmf641
+from edgewright.service.tmf.models.generate import SERVED
+from edgewright.service.tmf.models.part import DateTime, Uri
 
 DATA = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "tmf"
 
@@ -23,7 +23,7 @@ def test_generated_from_the_specifications(tmp_path: Path) -> None:
     pytest.importorskip("datamodel_code_generator", reason="needs datamodel-code-generator (the [dev] extra)")
     if not DATA.is_dir():
         pytest.skip(f"no specifications: {DATA}")
-    module = "edgewright.service.api.tmf.models.generate"
+    module = "edgewright.service.tmf.models.generate"
     subprocess.run([sys.executable, "-m", module, DATA, tmp_path], check=True)
     for number in SERVED:
         name = f"tmf{number}.py"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgewright.service.api.tmf import ordering
+from edgewright.service.tmf import ordering
 
 from .conftest import Client
 from .tmf import ITEM, check_error, end, events, idle, made

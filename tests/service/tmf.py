@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from edgewright.service.api.tmf import catalogue, inventory, kinds, ordering
-from edgewright.service.api.tmf.kinds import Api, Kind
 from edgewright.service.store.tables import OutboxRow
+from edgewright.service.tmf import catalogue, inventory, kinds, ordering
+from edgewright.service.tmf.kinds import Api, Kind
 
 from .conftest import Client, running, settings
 

@@ -33,9 +33,10 @@ from edgewright.service.loops.choice import choose, choose_for, forget, make_sli
 from edgewright.service.loops.fit import least_cpu, least_memory_mb, pins_that_fit
 from edgewright.service.loops.leases import LEASE, RENEW_S, Leases
 from edgewright.service.loops.loop import Loop, Orders, end_all, first_limits, plain_limits
-from edgewright.service.loops.orders import Conflict, keep_loop, policy_of, refit
+from edgewright.service.loops.orders import keep_loop, policy_of, refit
 from edgewright.service.loops.slices import DriverChoice, RunningSlice
 from edgewright.service.migrations import Migrations
+from edgewright.service.refusals import Conflict
 from edgewright.service.settings import Settings
 from edgewright.service.slices.hosting import amounts
 from edgewright.service.slices.live import Slices

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from edgewright.core.errors import InputError
 from edgewright.drivers.linux.cgroups import Group, Place, find_place, inside
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict
 from edgewright.service.resources import machine
 from edgewright.service.store.tables import DeliveryRow, OutboxRow, WorkflowRow
 

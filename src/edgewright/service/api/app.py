@@ -31,9 +31,9 @@ Errors: `{"message", "field", "given", "allowed"}` with 400 (bad input), 401, 40
 
 def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
     """API, health and metrics over a runtime that the caller starts and closes."""
-    from edgewright.service.api.tmf import catalogue, inventory, ordering  # with large models, which no page needs
     from edgewright.service.api.tmf.aliases import Aliases
     from edgewright.service.api.tmf.engine import router_of
+    from edgewright.service.tmf import catalogue, inventory, ordering  # with large models, which no page needs
 
     tmf = (catalogue.API, ordering.API, inventory.API)
     app = FastAPI(

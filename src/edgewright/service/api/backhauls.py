@@ -14,7 +14,6 @@ from edgewright.backhaul.simulation import PLANNERS
 from edgewright.core.errors import InputError
 from edgewright.service.api import schemas
 from edgewright.service.api.description import document
-from edgewright.service.api.errors import NotFound
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.kinds import loop_of, require_known
 from edgewright.service.api.loops import body_text, decisions_of, events_of
@@ -22,6 +21,7 @@ from edgewright.service.api.views import decision_view, driver_view, stats_view
 from edgewright.service.loops import backhaul_orders as orders
 from edgewright.service.loops.backhaul import BackhaulLoop
 from edgewright.service.loops.situation import path_view
+from edgewright.service.refusals import NotFound
 
 router = APIRouter(prefix="/api/edgewright/v1/backhauls", tags=["backhaul"], route_class=schemas.StrictRoute)
 Json = dict[str, Any]
@@ -142,7 +142,7 @@ def post_repair(chosen: Chosen, index: int) -> Json:
 def _set_link(loop: BackhaulLoop, index: int, *, up: bool) -> Json:
     links = loop.scenario.network.links
     if not 0 <= index < len(links):
-        raise NotFound(f"no link {index}; there are 0 .. {len(links) - 1}")
+        raise NotFound("link", index, known=f"0 .. {len(links) - 1}")
     orders.set_link(loop, index, up=up)
     return {"index": index, "up": up}
 

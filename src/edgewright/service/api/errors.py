@@ -18,16 +18,11 @@ from edgewright.core.errors import CapacityError, InputError
 from edgewright.drivers.host import HostError
 from edgewright.service.api.tmf.errors import ROOT, error_body
 from edgewright.service.generation import NoRoom
-from edgewright.service.loops.orders import Conflict
-from edgewright.service.slices.records import Missing, NotSupported
+from edgewright.service.refusals import Conflict, NotSupported
 from edgewright.service.store import StoreError
 
 log = structlog.get_logger("edgewright.api")
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-
-
-class NotFound(Exception):
-    """There is no such thing."""
 
 
 class _Answer(JSONResponse):
@@ -85,8 +80,6 @@ def register(app: FastAPI) -> None:
 
     for kind, status in (
         (Conflict, 409),
-        (NotFound, 404),
-        (Missing, 404),
         (NotSupported, 501),
         (StoreError, 503),
         (HostError, 502),

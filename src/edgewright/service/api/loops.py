@@ -12,12 +12,12 @@ from edgewright.core.errors import InputError
 from edgewright.scaling.model import Scenario
 from edgewright.service.api import schemas
 from edgewright.service.api.description import document
-from edgewright.service.api.errors import NotFound
 from edgewright.service.api.keys import HasKey, Running, WithKey
 from edgewright.service.api.views import decision_view, driver_view, event_view, loop_view
 from edgewright.service.loops import orders
 from edgewright.service.loops.loop import Loop
 from edgewright.service.policies import policy_cards
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.runtime import Runtime
 from edgewright.service.store.tables import DecisionRow, EventRow
 
@@ -28,13 +28,13 @@ Json = dict[str, Any]
 def _loop(runtime: Running, loop: str) -> Loop:
     found = runtime.loops.get(loop)
     if found is None:
-        raise NotFound(f"no loop {loop!r}; there are {sorted(runtime.loops)}")
+        raise NotFound("loop", loop, known=f"{sorted(runtime.loops)}")
     return found
 
 
 def _service(chosen: Annotated[Loop, Depends(_loop)], service: str) -> str:
     if service not in chosen.scenario.names:
-        raise NotFound(f"no service {service!r}; there are {sorted(chosen.scenario.names)}")
+        raise NotFound("service", service, known=f"{sorted(chosen.scenario.names)}")
     return service
 
 
@@ -176,7 +176,7 @@ def delete_pin(chosen: Chosen, service: Service) -> None:
 def post_restart(chosen: Chosen, service: Service) -> Json:
     """Restart a service in the background; events tell when it is back."""
     if not chosen.supervisor.restart(service):
-        raise orders.Conflict(f"{service} is being started already")
+        raise Conflict(f"{service} is being started already")
     return {"message": f"{service} is being restarted"}
 
 
@@ -228,4 +228,4 @@ def events_of(runtime: Runtime, loop: str, limit: int, before: float | None) -> 
 def _known(runtime: Running, loop: str, found: bool) -> None:
     """A loop without records yet is known, one that nobody ever ran is not."""
     if not found and loop not in runtime.loops and not runtime.knows(loop):
-        raise NotFound(f"no loop {loop!r}")
+        raise NotFound("loop", loop)

@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.fulfilment import book
+from edgewright.service.refusals import NotFound
 from edgewright.service.resources.hub import redeliver
-from edgewright.service.slices.records import Missing
 from edgewright.service.store.tables import DeliveryRow, HubRow, OutboxRow
 
 router = APIRouter(prefix="/api/edgewright/v1", tags=["order"])
@@ -64,5 +64,5 @@ def post_redeliver(runtime: Running, hub: str) -> Json:
     """Try again what was given up -> how many events."""
     with runtime.store.read() as session:
         if session.get(HubRow, hub) is None:
-            raise Missing("hub", hub)
+            raise NotFound("hub", hub)
     return {"events": redeliver(runtime.store, hub)}

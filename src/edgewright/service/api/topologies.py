@@ -9,10 +9,9 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import FileResponse, JSONResponse
 
 from edgewright.service.api import schemas
-from edgewright.service.api.errors import NotFound
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.generation import INFRASTRUCTURE, MAP, Asked
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.topologies import Topology
 
 router = APIRouter(prefix="/api/edgewright/v1/topologies", tags=["topology"], route_class=schemas.StrictRoute)
@@ -22,7 +21,7 @@ Json = dict[str, Any]
 def _topology(runtime: Running, name: str) -> Topology:
     found = runtime.topologies.kept.get(name)
     if found is None:
-        raise NotFound(f"no topology {name!r}; there are {sorted(runtime.topologies.kept)}")
+        raise NotFound("topology", name, known=f"{sorted(runtime.topologies.kept)}")
     return found
 
 
@@ -80,7 +79,7 @@ def _file(chosen: Topology, runtime: Running, file: str, kind: str, **headers: s
     try:
         found = path.stat()
     except OSError as error:
-        raise NotFound(f"{file} of topology {chosen.name!r}: {error.strerror}") from error
+        raise NotFound(f"file of topology {chosen.name!r}", file) from error
     return FileResponse(path, headers=headers, media_type=kind, stat_result=found)
 
 

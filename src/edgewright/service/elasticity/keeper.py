@@ -12,15 +12,15 @@ from edgewright.core.errors import CapacityError, InputError
 from edgewright.drivers.host import HostError
 from edgewright.scaling.model import MB
 from edgewright.scaling.observation import Observation
-from edgewright.service.api.tmf import inventory, kinds, ordering
 from edgewright.service.elasticity.rules import Armed, Policies, Policy, step
 from edgewright.service.fulfilment import book
 from edgewright.service.fulfilment.characteristics import LOOP, ranges, value_of
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.resources.collection import Collection
 from edgewright.service.resources.query import Condition, Query
-from edgewright.service.slices.records import Json, Missing
+from edgewright.service.slices.records import Json
 from edgewright.service.store import StoreError
+from edgewright.service.tmf import inventory, kinds, ordering
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 INTERVAL_S = 1.0
 KIND, ID = "elasticity", "policies"
 NONE = Policies(format="edgewright.policies/1")
-REFUSALS = (CapacityError, Conflict, HostError, InputError, Missing, StoreError)
+REFUSALS = (CapacityError, Conflict, HostError, InputError, NotFound, StoreError)
 ACTIVE = Query((Condition("state", "eq", ("active",)),), limit=10_000)
 
 
@@ -125,7 +125,7 @@ class Elasticity:
         assert move is not None
         giver = next((each for each in services if move.from_service in (each["id"], each.get("name"))), None)
         if giver is None or giver["id"] == service["id"]:
-            raise Missing("active service", move.from_service, "from_service")
+            raise NotFound("active service", move.from_service, "from_service")
         idle = seen[giver["id"]]
         if idle is None or metric("cpu_utilization", idle) > move.idle_below:
             return ""

@@ -9,8 +9,6 @@ from sqlalchemy.orm import Session
 
 from edgewright.core.documents import validate
 from edgewright.core.errors import InputError
-from edgewright.service.api.tmf import catalogue, inventory, kinds, ordering
-from edgewright.service.api.tmf.kinds import Api, Kind
 from edgewright.service.fulfilment.characteristics import (
     ADDRESS,
     CHOICES,
@@ -21,12 +19,14 @@ from edgewright.service.fulfilment.characteristics import (
     told,
     value_of,
 )
-from edgewright.service.loops.orders import Conflict
 from edgewright.service.packages import Package
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.resources.query import Condition, Query
 from edgewright.service.slices import records
 from edgewright.service.slices.instances import PACKAGE
-from edgewright.service.slices.records import Json, Missing
+from edgewright.service.slices.records import Json
+from edgewright.service.tmf import catalogue, inventory, kinds, ordering
+from edgewright.service.tmf.kinds import Api, Kind
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
@@ -38,17 +38,17 @@ ORDER, SERVICE, SPECIFICATION = ordering.SERVICE_ORDER, inventory.SERVICE, catal
 
 
 def order(session: Session, id: str) -> Json:
-    """Raises Missing."""
+    """Raises NotFound."""
     return _known(session, ORDER, id)
 
 
 def service(session: Session, id: str) -> Json:
-    """Raises Missing."""
+    """Raises NotFound."""
     return _known(session, SERVICE, id)
 
 
 def managed(session: Session, reference: Mapping[str, Any]) -> Json:
-    """A service that we run and that an order names. Raises InputError, Missing, Conflict."""
+    """A service that we run and that an order names. Raises InputError, NotFound, Conflict."""
     if not reference.get("id"):
         raise InputError("service.id", None, "the id of a service of the inventory")
     found = service(session, reference["id"])
@@ -60,15 +60,15 @@ def managed(session: Session, reference: Mapping[str, Any]) -> Json:
 
 
 def package(session: Session, key: str) -> Package:
-    """Raises Missing."""
+    """Raises NotFound."""
     kept = records.collection(session, PACKAGE).get(key)
     if kept is None:
-        raise Missing(PACKAGE, key)
+        raise NotFound(PACKAGE, key)
     return validate(Package, kept["descriptor"], source=f"package {key}")
 
 
 def package_of(session: Session, described: Mapping[str, Any]) -> Package:
-    """Of a service's specification. Raises InputError, Missing."""
+    """Of a service's specification. Raises InputError, NotFound."""
     reference = described.get("serviceSpecification") or {}
     if not reference.get("id"):
         raise InputError("service.serviceSpecification.id", None, "the id of a service specification")
@@ -226,7 +226,7 @@ def change_service(runtime: Runtime, id: str, wanted: Mapping[str, float], wait_
 
 def _known(session: Session, kind: Kind, id: str) -> Json:
     if (found := _get(session, kind, id)) is None:
-        raise Missing(kind.name, id)
+        raise NotFound(kind.name, id)
     return found
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from edgewright.service.fulfilment import book, loops, steps
 from edgewright.service.fulfilment.characteristics import ADDRESS, FIELDS, INSTANCE, LOOP, SLICE, chosen, told, value_of
 from edgewright.service.fulfilment.feasibility import Method, most_left
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict
 from edgewright.service.resources.hub import Deliveries
 from edgewright.service.slices import instances, records
 from edgewright.service.slices.records import Json

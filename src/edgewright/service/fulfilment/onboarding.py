@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from edgewright.core.documents import validate
-from edgewright.service.api.tmf import catalogue, kinds
-from edgewright.service.api.tmf.kinds import Kind
 from edgewright.service.fulfilment.characteristics import specified
-from edgewright.service.loops.orders import Conflict
 from edgewright.service.packages import Package
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.resources.query import Condition, Query
 from edgewright.service.slices import records
 from edgewright.service.slices.instances import PACKAGE
-from edgewright.service.slices.records import ALL, Json, Missing
+from edgewright.service.slices.records import ALL, Json
+from edgewright.service.tmf import catalogue, kinds
+from edgewright.service.tmf.kinds import Kind
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
@@ -48,13 +48,13 @@ def packages(runtime: Runtime) -> list[Json]:
 
 
 def package(runtime: Runtime, key: str) -> Json:
-    """Raises Missing."""
+    """Raises NotFound."""
     with runtime.store.read() as session:
         return view(runtime, _known(session, key))
 
 
 def remove(runtime: Runtime, key: str) -> None:
-    """With its artefacts that no other names, and its place in the catalogue. Raises Missing, Conflict while used."""
+    """With its artefacts that no other names, and its place in the catalogue. Raises NotFound, Conflict while used."""
     with runtime.changing:
         with runtime.store.write() as session:
             kept = _known(session, key)
@@ -75,7 +75,7 @@ def view(runtime: Runtime, kept: Json) -> Json:
 
 def _known(session: Session, key: str) -> Json:
     if (kept := records.collection(session, PACKAGE).get(key)) is None:
-        raise Missing(PACKAGE, key)
+        raise NotFound(PACKAGE, key)
     return kept
 
 

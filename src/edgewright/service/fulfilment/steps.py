@@ -19,8 +19,8 @@ from edgewright.service.fulfilment.characteristics import FIELDS, chosen, told
 from edgewright.service.fulfilment.characteristics import INSTANCE as INSTANCE_
 from edgewright.service.fulfilment.characteristics import SLICE as SLICE_
 from edgewright.service.fulfilment.feasibility import Demand, Offer
-from edgewright.service.loops.orders import Conflict
 from edgewright.service.packages import Package
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.slices import compute, instances, networks, records, slices, telemetry
 from edgewright.service.slices.records import (
     COMPUTE,
@@ -121,7 +121,7 @@ def _judge(runtime: Runtime, session: Session, item: Json, offers: list[Offer]) 
                 wanted = chosen(given, package, partial=True)
                 return {"service": service["id"], "before": book.numbers(service), "wanted": wanted}
             return {"service": service["id"]}
-    except (InputError, Conflict, records.Missing) as error:
+    except (InputError, Conflict, NotFound) as error:
         raise refuse(error) from None
     return {}
 

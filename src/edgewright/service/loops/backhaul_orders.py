@@ -11,7 +11,7 @@ from edgewright.backhaul.scenario import check_planner
 from edgewright.core.errors import InputError
 from edgewright.service.loops.backhaul import BackhaulLoop
 from edgewright.service.loops.loop import Mode
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict
 from edgewright.service.store.tables import BackhaulRow
 
 MAX_FACTOR = 100.0

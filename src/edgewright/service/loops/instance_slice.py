@@ -15,8 +15,8 @@ from edgewright.drivers.response import PrometheusSource
 from edgewright.scaling.driver import SliceDriver
 from edgewright.scaling.model import MB, Action, Scenario
 from edgewright.scaling.observation import Observation
-from edgewright.service.loops.orders import Conflict
 from edgewright.service.loops.slices import Life
+from edgewright.service.refusals import Conflict
 from edgewright.service.slices.instance import Instance
 from edgewright.service.store import StoreError
 

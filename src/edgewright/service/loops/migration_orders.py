@@ -12,7 +12,8 @@ from edgewright.migration.policies import make_policy
 from edgewright.migration.scenario import FASTEST, SLOWEST
 from edgewright.service.loops.loop import Mode
 from edgewright.service.loops.migration import MOVING, MigrationLoop
-from edgewright.service.loops.orders import Conflict, named_policy
+from edgewright.service.loops.orders import named_policy
+from edgewright.service.refusals import Conflict
 from edgewright.service.store.tables import MigrationRow
 
 

@@ -20,6 +20,7 @@ from edgewright.scaling.observation import Observation
 from edgewright.scaling.policies import make_policy
 from edgewright.service.loops.fit import fit_cpu, least_cpu, least_memory_mb
 from edgewright.service.loops.loop import Loop, Mode
+from edgewright.service.refusals import Conflict
 from edgewright.service.store import Store, StoreError
 from edgewright.service.store.tables import DecisionRow, LoopRow
 
@@ -27,10 +28,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_LOAD_FACTOR = 20.0
-
-
-class Conflict(Exception):
-    """The order is well formed, and what there is does not let it be."""
 
 
 def _in_turn(order: Callable[Concatenate[Loop, P], R]) -> Callable[Concatenate[Loop, P], R]:

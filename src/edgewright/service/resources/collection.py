@@ -175,6 +175,16 @@ class Collection:
         return select(func.jsonb_array_elements_text(cast(found, JSONB)).column_valued())
 
 
+def check_depth(body: Any) -> None:
+    """Raises InputError; what recurses over bodies need not care."""
+    level, depth = [body], 0
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        if depth > MAX_LEVELS:
+            raise InputError("body", "more levels", f"at most {MAX_LEVELS} levels of objects and arrays")
+        level = [each for part in level for each in (part.values() if isinstance(part, dict) else part)]
+
+
 def _rows(body: Json) -> list[Scalar]:
     rows = list(itertools.islice(scalars(body, MAX_LEVELS), MAX_SCALARS + 1))
     if len(rows) > MAX_SCALARS:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgewright.core.errors import InputError
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict
 
 
 @dataclass(frozen=True)

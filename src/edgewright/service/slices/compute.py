@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 
-from edgewright.service.loops.orders import Conflict, check_capacity, set_capacity
+from edgewright.service.loops.orders import check_capacity, set_capacity
+from edgewright.service.refusals import Conflict, NotSupported
 from edgewright.service.slices import records
 from edgewright.service.slices.hosting import amounts, quota
-from edgewright.service.slices.records import COMPUTE_CHUNK, GOING, MAKING, READY, Json, NotSupported
+from edgewright.service.slices.records import COMPUTE_CHUNK, GOING, MAKING, READY, Json
 from edgewright.service.store.tables import ChunkRow
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def create(runtime: Runtime, body: Mapping[str, Any], cpus: float, ram_mb: float, storage_gb: float = 0.0) -> Json:
     """Book, keep and make a chunk, or none of these.
 
-    Raises CapacityError, Conflict (a name in use), Missing (user or compute), NotSupported (storage), HostError,
+    Raises CapacityError, Conflict (a name in use), NotFound (user or compute), NotSupported (storage), HostError,
     StoreError.
     """
     hosting = runtime.slices.hosting
@@ -63,7 +64,7 @@ def create(runtime: Runtime, body: Mapping[str, Any], cpus: float, ram_mb: float
 
 
 def remove(runtime: Runtime, chunk_id: str) -> None:
-    """Raises Missing, Conflict while a loop or a slice uses it, HostError (it stays as `deleting`)."""
+    """Raises NotFound, Conflict while a loop or a slice uses it, HostError (it stays as `deleting`)."""
     with runtime.changing:
         with runtime.store.read() as session:
             view = records.known(session, COMPUTE_CHUNK, chunk_id)
@@ -80,7 +81,7 @@ def remove(runtime: Runtime, chunk_id: str) -> None:
 def resize(runtime: Runtime, chunk_id: str, **given: float) -> None:
     """Change quotas (`cpus`, `ram_mb`, `storage_gb`): booked, felt by what runs in it and kept, or none of these.
 
-    Raises Missing, CapacityError (the host has no room), Conflict (what runs in it needs more), NotSupported,
+    Raises NotFound, CapacityError (the host has no room), Conflict (what runs in it needs more), NotSupported,
     HostError, StoreError.
     """
     with runtime.changing:
@@ -169,7 +170,7 @@ def _drop(runtime: Runtime, chunk_id: str) -> None:
 
 
 def chunk_of(runtime: Runtime, chunk_id: str) -> Json:
-    """Raises Missing."""
+    """Raises NotFound."""
     with runtime.store.read() as session:
         return records.known(session, COMPUTE_CHUNK, chunk_id)
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.core.documents import validate
 from edgewright.core.errors import CapacityError, InputError
-from edgewright.service.loops.orders import Conflict
 from edgewright.service.packages import Package
+from edgewright.service.refusals import Conflict, NotFound, NotSupported
 from edgewright.service.slices import compute, records
 from edgewright.service.slices.instance import Instance
 from edgewright.service.slices.records import (
@@ -28,8 +28,6 @@ from edgewright.service.slices.records import (
     SERVICE,
     SLICE,
     Json,
-    Missing,
-    NotSupported,
 )
 from edgewright.service.slices.slices import chunks_of
 
@@ -44,7 +42,7 @@ PACKAGE = "package"
 def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
     """Deploy a service in an active slice, or nothing.
 
-    Raises Missing, Conflict (an inactive slice, a name), InputError (beyond the package's ranges), CapacityError,
+    Raises NotFound, Conflict (an inactive slice, a name), InputError (beyond the package's ranges), CapacityError,
     NotSupported (this host runs no services), HostError, StoreError.
     """
     if why := runtime.slices.hosting.reasons.get("compute"):
@@ -96,7 +94,7 @@ def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
 def change(runtime: Runtime, instance_id: str, *, wait_s: float = -1, **wanted: float | int | None) -> Json:
     """`replicas`, `cpus`, `ram_mb`: in force and kept, or none of these.
 
-    Raises Missing, InputError (beyond the package's ranges), CapacityError, Conflict (it does not run; it is being
+    Raises NotFound, InputError (beyond the package's ranges), CapacityError, Conflict (it does not run; it is being
     changed, for longer than `wait_s`), HostError, StoreError.
     """
     given = {name: value for name, value in wanted.items() if value is not None}
@@ -133,7 +131,7 @@ def change(runtime: Runtime, instance_id: str, *, wait_s: float = -1, **wanted: 
 
 
 def remove(runtime: Runtime, instance_id: str) -> None:
-    """End it and forget it, with what it wrote outside the chunk's storage. Raises Missing, Conflict, HostError."""
+    """End it and forget it, with what it wrote outside the chunk's storage. Raises NotFound, Conflict, HostError."""
     running = runtime.slices.running.get(instance_id)
     with running.lock if running is not None else contextlib.nullcontext(), runtime.changing:
         with runtime.store.write() as session:
@@ -150,11 +148,11 @@ def view(runtime: Runtime, record: Json) -> Json:
 
 
 def package_of(session: Session, service_id: str) -> Package:
-    """Of a network service. Raises Missing."""
+    """Of a network service. Raises NotFound."""
     service = records.known(session, SERVICE, service_id)
     kept = records.collection(session, PACKAGE).get(service["package"])
     if kept is None:
-        raise Missing(PACKAGE, service["package"])
+        raise NotFound(PACKAGE, service["package"])
     return validate(Package, kept["descriptor"], source=f"package {service['package']}")
 
 
@@ -236,7 +234,7 @@ def _clear_around(runtime: Runtime, ready: list[Json]) -> None:
 
 
 def _running(runtime: Runtime, instance_id: str) -> Instance:
-    """Raises Missing, Conflict."""
+    """Raises NotFound, Conflict."""
     if running := runtime.slices.running.get(instance_id):
         return running
     with runtime.store.read() as session:
@@ -245,7 +243,7 @@ def _running(runtime: Runtime, instance_id: str) -> Instance:
 
 
 def _ready(runtime: Runtime, instance_id: str) -> Json:
-    """Raises Missing, Conflict."""
+    """Raises NotFound, Conflict."""
     with runtime.store.read() as session:
         record = records.known(session, INSTANCE, instance_id)
     if record["status"] != READY:

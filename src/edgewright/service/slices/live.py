@@ -12,10 +12,11 @@ from edgewright.core.errors import CapacityError, InputError
 from edgewright.drivers.host import HostError
 from edgewright.service.loops.choice import instance
 from edgewright.service.packages import Artefacts
+from edgewright.service.refusals import NotFound
 from edgewright.service.slices import compute, instances, networks, radio
 from edgewright.service.slices.hosting import Hosting, open_hosting
 from edgewright.service.slices.instance import Instance
-from edgewright.service.slices.records import Json, Missing
+from edgewright.service.slices.records import Json
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
@@ -108,7 +109,7 @@ class Slices:
         """What fails meanwhile is told, and the others go on."""
         try:
             yield
-        except (HostError, InputError, CapacityError, Missing, OSError) as error:
+        except (HostError, InputError, CapacityError, NotFound, OSError) as error:
             if self.troubles.get(about) != str(error):
                 self.troubles[about] = str(error)
                 self.runtime.recorder.event("slices_failed", f"{about}: {error}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.core.errors import CapacityError, InputError
 from edgewright.drivers.chunks import Underlay
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict
 from edgewright.service.slices import records
 from edgewright.service.slices.records import GOING, MAKING, NETWORK, NETWORK_CHUNK, READY, Json
 
@@ -23,7 +23,7 @@ PREFIX_LENGTH = 24  # of a chunk's subnet
 def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
     """Book a tag, a subnet and a rate of the physical network, and make the chunk, or none of these.
 
-    Raises Missing, Conflict (name, tag), CapacityError (rate), HostError, StoreError.
+    Raises NotFound, Conflict (name, tag), CapacityError (rate), HostError, StoreError.
     """
     with runtime.changing:
         with runtime.store.write() as session:
@@ -44,7 +44,7 @@ def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
 
 
 def remove(runtime: Runtime, chunk_id: str) -> None:
-    """Raises Missing, Conflict while a slice uses it, HostError (it stays as `deleting`)."""
+    """Raises NotFound, Conflict while a slice uses it, HostError (it stays as `deleting`)."""
     with runtime.changing:
         with runtime.store.write() as session:
             records.check_unused(session, NETWORK_CHUNK, chunk_id)
@@ -53,7 +53,7 @@ def remove(runtime: Runtime, chunk_id: str) -> None:
 
 
 def set_rate(runtime: Runtime, chunk_id: str, rate_mbps: float) -> None:
-    """Booked, in force and kept, or none of these. Raises Missing, CapacityError, HostError, StoreError."""
+    """Booked, in force and kept, or none of these. Raises NotFound, CapacityError, HostError, StoreError."""
     with runtime.changing:
         with runtime.store.read() as session:
             record = records.known(session, NETWORK_CHUNK, chunk_id)

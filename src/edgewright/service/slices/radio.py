@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.core.errors import CapacityError, InputError
 from edgewright.drivers.ran import CellTopology, RadioChunk
+from edgewright.service.refusals import NotFound
 from edgewright.service.slices import records
 from edgewright.service.slices.records import RADIO_CHUNK, RAN, Json
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def create(runtime: Runtime, ran_id: str, body: Mapping[str, Any]) -> Json:
-    """Book PRBs of the infrastructure's cells. Raises Missing, InputError (cells, ARFCN), CapacityError, Conflict."""
+    """Book PRBs of the infrastructure's cells. Raises NotFound, InputError (cells, ARFCN), CapacityError, Conflict."""
     with runtime.changing, runtime.store.write() as session:
         ran = records.known(session, RAN, ran_id)
         cells = {cell["id"]: cell for cell in ran["ran_infrastructure_data"]["cells"]}
@@ -38,7 +39,7 @@ def create(runtime: Runtime, ran_id: str, body: Mapping[str, Any]) -> Json:
 
 
 def remove(runtime: Runtime, ran_id: str, chunk_id: str) -> None:
-    """Raises Missing, Conflict while a slice uses it."""
+    """Raises NotFound, Conflict while a slice uses it."""
     with runtime.changing, runtime.store.write() as session:
         of_ran(session, ran_id, chunk_id)
         records.remove(session, RADIO_CHUNK, chunk_id)
@@ -57,10 +58,10 @@ def shares(runtime: Runtime, chunk: Json) -> list[RadioChunk]:
 
 
 def of_ran(session: Session, ran_id: str, chunk_id: str) -> Json:
-    """Raises Missing."""
+    """Raises NotFound."""
     found = records.known(session, RADIO_CHUNK, chunk_id)
     if found["ran_infrastructure_id"] != ran_id:
-        raise records.Missing(RADIO_CHUNK, chunk_id)
+        raise NotFound(RADIO_CHUNK, chunk_id)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.resources.collection import Collection
 from edgewright.service.resources.query import Condition, Query
 from edgewright.service.store.tables import ChunkRow
@@ -47,18 +47,6 @@ MAKING, READY, GOING = "creating", "ready", "deleting"
 ALL = Query(limit=1_000_000)
 
 
-class Missing(Exception):
-    """There is no such record."""
-
-    def __init__(self, kind: str, id_: str, field: str | None = None) -> None:
-        self.kind, self.id, self.field = kind, id_, field
-        super().__init__((f"{field}: " if field else "") + f"no {kind} {id_!r}")
-
-
-class NotSupported(Exception):
-    """This host cannot do it, and why."""
-
-
 def collection(session: Session, kind: str) -> Collection:
     return Collection(session, f"slices.{kind}")
 
@@ -71,14 +59,14 @@ def listed(session: Session, kind: str) -> list[Json]:
 
 
 def known(session: Session, kind: str, id_: str, field: str | None = None) -> Json:
-    """Raises Missing."""
+    """Raises NotFound."""
     if kind == COMPUTE_CHUNK:
         row = session.get(ChunkRow, id_)
         found = None if row is None else chunk_view(row)
     else:
         found = collection(session, kind).get(id_)
     if found is None:
-        raise Missing(kind, id_, field)
+        raise NotFound(kind, id_, field)
     return found
 
 
@@ -88,7 +76,7 @@ def named(session: Session, kind: str, name: str) -> Json | None:
 
 
 def add(session: Session, kind: str, body: Mapping[str, Any]) -> Json:
-    """A new record with an id of its own. Raises Missing for what it refers to, Conflict for a name in use."""
+    """A new record with an id of its own. Raises NotFound for what it refers to, Conflict for a name in use."""
     check_references(session, kind, body)
     name = str(body["name"])
     if _with(session, kind, "name", name):
@@ -99,20 +87,20 @@ def add(session: Session, kind: str, body: Mapping[str, Any]) -> Json:
 
 
 def change(session: Session, kind: str, id_: str, **values: Any) -> Json:
-    """Raises Missing."""
+    """Raises NotFound."""
     record = {**known(session, kind, id_), **values}
     collection(session, kind).put(id_, record)
     return record
 
 
 def remove(session: Session, kind: str, id_: str) -> None:
-    """Raises Missing, Conflict while others refer to it."""
+    """Raises NotFound, Conflict while others refer to it."""
     check_unused(session, kind, id_)
     collection(session, kind).remove(id_)
 
 
 def check_unused(session: Session, kind: str, id_: str) -> None:
-    """Raises Missing, Conflict."""
+    """Raises NotFound, Conflict."""
     found = known(session, kind, id_)
     if user := next(users(session, kind, id_), None):
         raise Conflict(f"{kind} {found['name']!r} is used by {user}: delete that first")
@@ -127,7 +115,7 @@ def users(session: Session, kind: str, id_: str) -> Iterator[str]:
 
 
 def check_references(session: Session, kind: str, body: Mapping[str, Any]) -> None:
-    """Raises Missing naming the field."""
+    """Raises NotFound naming the field."""
     for field, kinds in REFERS[kind].items():
         named = body.get(field)
         for id_ in named if isinstance(named, list | tuple) else [] if named is None else [named]:
@@ -135,14 +123,14 @@ def check_references(session: Session, kind: str, body: Mapping[str, Any]) -> No
 
 
 def kind_of(session: Session, id_: str, kinds: tuple[str, ...], field: str | None = None) -> str:
-    """Which of these kinds the record of that id is. Raises Missing."""
+    """Which of these kinds the record of that id is. Raises NotFound."""
     for kind in kinds:
         try:
             known(session, kind, id_)
-        except Missing:
+        except NotFound:
             continue
         return kind
-    raise Missing(" or ".join(kinds), id_, field)
+    raise NotFound(" or ".join(kinds), id_, field)
 
 
 def chunk_view(row: ChunkRow) -> Json:

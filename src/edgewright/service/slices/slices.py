@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict
 from edgewright.service.slices import records
 from edgewright.service.slices.records import CHUNKS, RADIO_CHUNK, READY, SLICE, Json
 
@@ -18,7 +18,7 @@ PENDING, CONFIGURED, NOT_NEEDED = "pending", "configured", "not-needed"
 
 
 def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
-    """Raises Missing, Conflict (a name, a chunk in another slice)."""
+    """Raises NotFound, Conflict (a name, a chunk in another slice)."""
     with runtime.changing, runtime.store.write() as session:
         _check_free(session, body["chunk_ids"], None)
         record = {**body, "chunk_ids": list(dict.fromkeys(body["chunk_ids"])), "active": False}
@@ -28,7 +28,7 @@ def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
 def change_chunks(
     runtime: Runtime, slice_id: str, *, add: list[str] | None = None, drop: list[str] | None = None
 ) -> Json:
-    """Raises Missing, Conflict (active; a chunk in another slice; a chunk that it does not have)."""
+    """Raises NotFound, Conflict (active; a chunk in another slice; a chunk that it does not have)."""
     with runtime.changing, runtime.store.write() as session:
         record = records.known(session, SLICE, slice_id)
         if record["active"]:
@@ -44,7 +44,7 @@ def change_chunks(
 def activate(runtime: Runtime, slice_id: str) -> Json:
     """Configure its radio chunks; once active it may run services. Active already is fine.
 
-    Raises Missing, Conflict (a chunk is not ready), HostError (the RAN controller; what was configured is taken back).
+    Raises NotFound, Conflict (a chunk is not ready), HostError (the RAN controller; what was configured is taken back).
     """
     with runtime.changing:
         with runtime.store.read() as session:
@@ -67,7 +67,7 @@ def activate(runtime: Runtime, slice_id: str) -> Json:
 
 
 def deactivate(runtime: Runtime, slice_id: str) -> Json:
-    """Raises Missing, Conflict while services run in it, HostError (it stays active)."""
+    """Raises NotFound, Conflict while services run in it, HostError (it stays active)."""
     with runtime.changing:
         with runtime.store.read() as session:
             record = records.known(session, SLICE, slice_id)
@@ -82,7 +82,7 @@ def deactivate(runtime: Runtime, slice_id: str) -> Json:
 
 
 def remove(runtime: Runtime, slice_id: str) -> None:
-    """Its chunks stay. Raises Missing, Conflict while it is active."""
+    """Its chunks stay. Raises NotFound, Conflict while it is active."""
     with runtime.changing, runtime.store.write() as session:
         record = records.known(session, SLICE, slice_id)
         if record["active"]:

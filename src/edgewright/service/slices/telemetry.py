@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.slices import records
-from edgewright.service.slices.records import TARGET, TELEMETRY, Json, Missing
+from edgewright.service.slices.records import TARGET, TELEMETRY, Json
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_target(runtime: Runtime, telemetry_id: str, body: Mapping[str, Any]) -> Json:
-    """Raises Missing, Conflict (a name; an instance that does not run)."""
+    """Raises NotFound, Conflict (a name; an instance that does not run)."""
     with runtime.changing, runtime.store.write() as session:
         records.known(session, TELEMETRY, telemetry_id)
         record = records.add(session, TARGET, {**body, "telemetry_id": telemetry_id})
@@ -27,21 +27,21 @@ def add_target(runtime: Runtime, telemetry_id: str, body: Mapping[str, Any]) -> 
 
 
 def remove_target(runtime: Runtime, telemetry_id: str, target_id: str) -> None:
-    """Raises Missing."""
+    """Raises NotFound."""
     with runtime.changing, runtime.store.write() as session:
         if records.known(session, TARGET, target_id)["telemetry_id"] != telemetry_id:
-            raise Missing(TARGET, target_id)
+            raise NotFound(TARGET, target_id)
         records.remove(session, TARGET, target_id)
 
 
 def targets_of(session: Session, telemetry_id: str) -> list[Json]:
-    """Raises Missing."""
+    """Raises NotFound."""
     records.known(session, TELEMETRY, telemetry_id)
     return [target for target in records.listed(session, TARGET) if target["telemetry_id"] == telemetry_id]
 
 
 def discovered(runtime: Runtime, telemetry_id: str) -> list[Json]:
-    """Targets that run now, as Prometheus' `http_sd_configs` reads them. Raises Missing."""
+    """Targets that run now, as Prometheus' `http_sd_configs` reads them. Raises NotFound."""
     with runtime.store.read() as session:
         targets = targets_of(session, telemetry_id)
     found = []

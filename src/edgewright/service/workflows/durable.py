@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from edgewright.core.errors import InputError
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict
 from edgewright.service.store import Store, StoreError
 from edgewright.service.store.tables import StepRow, WorkflowRow
 from edgewright.service.workflows.steps import Context, Done, Json, Seen, Step, Workflow

@@ -10,10 +10,10 @@ from edgewright.core.errors import InputError
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.schemas import Body, StrictRoute
 from edgewright.service.api.slice_manager import bodies
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict, NotSupported
 from edgewright.service.runtime import Runtime
 from edgewright.service.slices import networks, radio, records
-from edgewright.service.slices.records import COMPUTE, NETWORK, RAN, USER, Json, NotSupported
+from edgewright.service.slices.records import COMPUTE, NETWORK, RAN, USER, Json
 
 router = APIRouter(route_class=StrictRoute)
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.schemas import StrictRoute
 from edgewright.service.api.slice_manager import bodies
+from edgewright.service.refusals import NotFound
 from edgewright.service.slices import instances, records, slices, telemetry
 from edgewright.service.slices.records import INSTANCE, SERVICE, SLICE, TELEMETRY, Json
 
@@ -77,7 +78,7 @@ def post_service(runtime: Running, body: bodies.NetworkService) -> Json:
     """Onboard a service whose package is here."""
     with runtime.changing, runtime.store.write() as session:
         if records.collection(session, instances.PACKAGE).get(body.package) is None:
-            raise records.Missing(instances.PACKAGE, body.package, "package")
+            raise NotFound(instances.PACKAGE, body.package, "package")
         return records.add(session, SERVICE, body.model_dump(mode="json"))
 
 

@@ -1,1 +1,1 @@
-"""The TM Forum Open APIs over HTTP: one engine, and a value each for its APIs and their kinds of resources."""
+"""The TM Forum Open APIs over HTTP: one engine makes the routes of each; what they keep is in `service.tmf`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from edgewright.service.api.tmf.kinds import Api
+from edgewright.service.tmf.kinds import Api
 
 
 @dataclass

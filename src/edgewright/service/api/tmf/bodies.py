@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from edgewright.core.documents import load_json
 from edgewright.core.errors import InputError
-from edgewright.service.resources.collection import MAX_LEVELS
+from edgewright.service.resources.collection import check_depth
 
 JSON = "application/json"
 MERGE = "application/merge-patch+json"  # RFC 7396
@@ -45,16 +45,6 @@ class TmfRoute(APIRoute):
             return await handle(_Request(request.scope, request.receive))
 
         return checked
-
-
-def check_depth(body: Any) -> None:
-    """Raises InputError; what recurses over bodies need not care."""
-    level, depth = [body], 0
-    while level := [each for each in level if isinstance(each, dict | list)]:
-        depth += 1
-        if depth > MAX_LEVELS:
-            raise InputError("body", "more levels", f"at most {MAX_LEVELS} levels of objects and arrays")
-        level = [each for part in level for each in (part.values() if isinstance(part, dict) else part)]
 
 
 class Patch:

@@ -15,7 +15,6 @@ from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.tmf.bodies import MERGE, Patch, TmfRoute
 from edgewright.service.api.tmf.errors import Error
 from edgewright.service.api.tmf.hubs import add_hub
-from edgewright.service.api.tmf.kinds import Api, Kind, attributes, change, create, find, knows, remove
 from edgewright.service.resources.query import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
@@ -25,6 +24,7 @@ from edgewright.service.resources.query import (
     parse_query,
     select_fields,
 )
+from edgewright.service.tmf.kinds import Api, Kind, attributes, change, create, find, knows, remove
 
 Json = dict[str, Any]
 

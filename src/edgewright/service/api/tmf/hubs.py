@@ -9,12 +9,12 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from sqlalchemy import delete
 
-from edgewright.service.api.errors import NotFound
 from edgewright.service.api.keys import Running, WithKey
-from edgewright.service.api.tmf.kinds import Api
-from edgewright.service.api.tmf.models.part import Part, absent
+from edgewright.service.refusals import NotFound
 from edgewright.service.resources.outbox import check_hub
 from edgewright.service.store.tables import HubRow
+from edgewright.service.tmf.kinds import Api
+from edgewright.service.tmf.models.part import Part, absent
 
 
 class EventSubscriptionInput(Part):
@@ -47,4 +47,4 @@ def add_hub(router: APIRouter, api: Api) -> None:
         with runtime.store.write() as session:
             gone = delete(HubRow).where(HubRow.api == api.name, HubRow.id == id).returning(HubRow.id)
             if session.scalar(gone) is None:
-                raise NotFound(f"no hub {id!r}")
+                raise NotFound("hub", id)

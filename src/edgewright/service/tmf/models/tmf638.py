@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edgewright.service.api.tmf.models.part import DateTime, Extensible, Part, Uri, absent
+from edgewright.service.tmf.models.part import DateTime, Extensible, Part, Uri, absent
 
 
 class CharacteristicRelationship(Extensible):

@@ -19,8 +19,7 @@ from sqlalchemy.orm import Session
 
 from edgewright.core.documents import input_error
 from edgewright.core.errors import InputError
-from edgewright.service.api.errors import NotFound
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.resources.collection import Collection
 from edgewright.service.resources.machine import Machine
 from edgewright.service.resources.outbox import publish
@@ -162,7 +161,7 @@ def _patched(session: Session, kind: Kind, id: str, patch: Json) -> tuple[Json, 
     """-> what there is, what shall be; equal where the patch changes nothing."""
     old = kind.of(session).get(id, lock=True)
     if old is None:
-        raise _unknown(kind, id)
+        raise NotFound(kind.name, id)
     new = merge_patch(old, patch)
     if new != old:
         check(kind, new)
@@ -188,7 +187,7 @@ def remove(runtime: Runtime, api: Api, kind: Kind, id: str) -> None:
     with writing(runtime) as session:
         old = kind.of(session).get(id, lock=True)
         if old is None:
-            raise _unknown(kind, id)
+            raise NotFound(kind.name, id)
         kind.removing(runtime, session, old)
         kind.of(session).remove(id)
         tell(session, api, kind, "Delete", old)
@@ -205,12 +204,8 @@ def find(runtime: Runtime, kind: Kind, id: str) -> Json:
     with runtime.store.read() as session:
         found = kind.of(session).get(id)
     if found is None:
-        raise _unknown(kind, id)
+        raise NotFound(kind.name, id)
     return found
-
-
-def _unknown(kind: Kind, id: str) -> NotFound:
-    return NotFound(f"no {kind.name} {id!r}")
 
 
 def _check_patchable(kind: Kind, patch: Json) -> None:

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgewright.service.api.tmf.kinds import Api, Kind, now
-from edgewright.service.api.tmf.models import tmf638
 from edgewright.service.resources import machine
+from edgewright.service.tmf.kinds import Api, Kind, now
+from edgewright.service.tmf.models import tmf638
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from edgewright.service.api.tmf.kinds import Api, Kind, now, save
-from edgewright.service.api.tmf.models import tmf641
-from edgewright.service.loops.orders import Conflict
+from edgewright.service.refusals import Conflict
 from edgewright.service.resources import machine
+from edgewright.service.tmf.kinds import Api, Kind, now, save
+from edgewright.service.tmf.models import tmf641
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 SERVED = (633, 638, 641)
-PART = "edgewright.service.api.tmf.models.part"
+PART = "edgewright.service.tmf.models.part"
 EXTENDING = ("@baseType", "@schemaLocation", "@type")
 OWN = {"Error", "EventSubscription", "EventSubscriptionInput"}  # the same for all APIs: see errors and hubs
 TYPES = {"uri": f"{PART}.Uri", "date-time": f"{PART}.DateTime"}

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edgewright.service.api.tmf.models.part import DateTime, Extensible, Uri, absent
+from edgewright.service.tmf.models.part import DateTime, Extensible, Uri, absent
 
 
 class AssociationSpecificationRef(Extensible):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgewright.service.api.tmf.jobs import job_kinds
-from edgewright.service.api.tmf.kinds import Api, Kind
-from edgewright.service.api.tmf.models import tmf633
+from edgewright.service.tmf.jobs import job_kinds
+from edgewright.service.tmf.kinds import Api, Kind
+from edgewright.service.tmf.models import tmf633
 
 Json = dict[str, Any]
 EVENTS = ("Create", "Change", "Delete")

@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 from edgewright.core.documents import load_json, unique
 from edgewright.core.errors import InputError
 from edgewright.core.files import replacing
-from edgewright.service.api.tmf.bodies import JSON, check_depth
-from edgewright.service.api.tmf.kinds import Api, Kind, add, check, knows, now, save, tell
+from edgewright.service.resources.collection import check_depth
 from edgewright.service.resources.query import MAX_LIMIT, parse_query
+from edgewright.service.tmf.kinds import Api, Kind, add, check, knows, now, save, tell
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
@@ -30,6 +30,7 @@ Json = dict[str, Any]
 FORMAT = "edgewright.catalogue/1"
 FILE = re.compile(r"(?:file:(?:///|/)?)?([A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.json)")
 MAX_FILE_BYTES = 20_000_000
+JSON = "application/json"
 
 
 def job_kinds(api: Callable[[], Api], kinds: tuple[Kind, ...], models: Any, of: str) -> tuple[Kind, Kind]:

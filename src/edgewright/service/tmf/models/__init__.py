@@ -1,0 +1,1 @@
+"""Models of the TM Forum's specifications, made by `python -m edgewright.service.tmf.models.generate FOLDER`."""
