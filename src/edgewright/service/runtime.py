@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from edgewright.core.documents import validate
@@ -30,7 +30,7 @@ from edgewright.service.elasticity.keeper import Elasticity
 from edgewright.service.fulfilment.live import Fulfilment
 from edgewright.service.fulfilment.loops import end as end_loop
 from edgewright.service.loops.choice import choose, choose_for, forget, make_slice
-from edgewright.service.loops.fit import least_cpu, least_memory_mb, pins_that_fit
+from edgewright.service.loops.edits import edit
 from edgewright.service.loops.leases import LEASE, RENEW_S, Leases
 from edgewright.service.loops.loop import Loop, Orders, end_all, first_limits, plain_limits
 from edgewright.service.loops.orders import keep_loop, policy_of, refit
@@ -340,7 +340,7 @@ class Runtime:
                 return
             if given is not None:
                 try:
-                    self._update(row, chunk, given)
+                    edit(self, row, chunk, given)
                 except (InputError, CapacityError) as error:
                     refused = f"{self.settings.scenario} was edited, and cannot be taken over: {error}"
             loop = self.begin(self._prepare(row, chunk))
@@ -363,49 +363,6 @@ class Runtime:
                 self.recorder.event("overbooked", f"{chunk.name}: {short:g} of {resource} more than this host has")
                 self.ledger.capacity[resource] += short
         self.ledger.book(chunk.id, booked)
-
-    def _update(self, row: LoopRow, chunk: ChunkRow, given: Scenario) -> None:
-        """The scenario file was edited since: its services and slice hold, users' orders about what is left stay.
-
-        Raises InputError, CapacityError, and changes nothing, where the chunk or the host has no room for it.
-        """
-        fresh = given.model_dump(mode="json")
-        old = row.scenario
-        if old == fresh:
-            return
-        size = {"cpus": chunk.cpus, "ram_mb": chunk.ram_mb}
-        if old.get("slice") != fresh["slice"]:
-            size = {"cpus": given.slice.cpu, "ram_mb": given.slice.memory_mb}
-        for range_, least, has in (
-            ("cpu.min", least_cpu(given, {}), size["cpus"]),
-            ("memory.min_mb", least_memory_mb(given), size["ram_mb"]),
-        ):
-            if least > has + 1e-9:
-                raise InputError(f"services.{range_}", least, f"at most {has:g} in sum: so much has the loop's chunk")
-        self.ledger.book(chunk.id, {"cpu": size["cpus"], "memory_bytes": size["ram_mb"] * MB})
-        limits, policy = plain_limits(first_limits(given)), given.control.policy
-        same = {s["name"] for s in old.get("services", ()) if s in fresh["services"]}
-        in_chunk = given.model_copy(
-            update={"slice": given.slice.model_copy(update={"cpu": size["cpus"], "memory_mb": size["ram_mb"]})}
-        )
-        pins = pins_that_fit(in_chunk, {name: cpu for name, cpu in row.pins.items() if name in same})
-        values: dict[str, Any] = {
-            "scenario": fresh,
-            "limits": limits | {name: limit for name, limit in row.limits.items() if name in same},
-            "pins": pins,
-            "load": {name: factor for name, factor in row.load.items() if name in limits},
-            "policy": row.policy if old.get("control", {}).get("policy") == policy else policy,
-        }
-        with self.store.write() as session:
-            session.execute(update(LoopRow).where(LoopRow.name == row.name).values(**values))
-            session.execute(update(ChunkRow).where(ChunkRow.id == chunk.id).values(**size))
-        for name in row.pins.keys() - pins.keys():
-            detail = "the pin no longer fits the edited scenario"
-            self.recorder.event("unpinned", detail, loop=row.name, service=name)
-        for kept, changes in ((row, values), (chunk, size)):
-            for name, value in changes.items():
-                setattr(kept, name, value)
-        self.recorder.event("scenario", f"{self.settings.scenario} was edited: taken over", loop=row.name)
 
     def _let_go(self) -> None:
         self.elasticity.close()
