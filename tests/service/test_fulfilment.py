@@ -19,6 +19,7 @@ from .ordering import (
     MANAGER,
     ORDERING,
     OWN,
+    QUICK,
     Json,
     characteristics,
     chunk_of,
@@ -92,6 +93,8 @@ def test_a_service_is_ordered_changed_and_terminated(host: Client) -> None:
     assert not any(map(alive, pids))
     nothing_of(host)
     assert host.delete(f"{INVENTORY}/service/{id}").status_code == 204
+    assert host.delete(f"{ORDERING}/serviceOrder/{order['id']}").status_code == 204
+    assert host.get(f"{OWN}/orders/{order['id']}/steps").status_code == 404  # its workflow went with it
 
 
 @pytest.mark.parametrize(
@@ -246,3 +249,56 @@ def test_a_state_of_terminated_ends_it_while_its_loop_acts(host: Client) -> None
     assert {each["name"] for each in answer.json()["serviceCharacteristic"]} == {"cpu", "memory", "replicas"}
     assert host.get(f"{OWN}/loops").json() == []
     nothing_of(host)
+
+
+def test_a_service_is_made_inactive_and_active_again(bare: Settings) -> None:
+    with running(bare) as client:
+        key = client.made.first_key
+        id = run_service(client, onboarded(client, package(policy="threshold")), replicas=2)
+        path, before, chunk = f"{INVENTORY}/service/{id}", service_now(client, id), chunk_of(client, id)
+        pids = [replica["pid"] for replica in instance_of(client, id)["replica_states"]]
+        answer = client.patch(path, json={"state": "inactive"})
+        assert (answer.status_code, answer.json()["isServiceEnabled"]) == (200, False), answer.text
+        assert service_now(client, id) == before | {"state": "inactive"}
+        assert not any(map(alive, pids))
+        assert instance_of(client, id)["replica_states"] == []
+        assert chunk_of(client, id) == chunk  # what it was promised stays its own
+        assert client.get(f"{OWN}/loops").json() == []
+        assert httpx.get(f"{before['address']}/", trust_env=False).status_code == 503
+        for refused in ({"state": "terminated"}, {"state": "designed"}):
+            assert client.patch(path, json=refused).status_code == 409
+        order = ended(client, post_order(client, item("modify", {"id": id})))
+        assert (order["state"], "is inactive" in order["errorMessage"][0]["message"]) == ("rejected", True)
+        changed = {"serviceCharacteristic": characteristics(cpu=0.3)}
+        assert client.patch(path, json=changed).status_code == 200
+        assert chunk_of(client, id)["cpus"] == pytest.approx(0.6)
+    with running(bare, key=key) as client:
+        assert service_now(client, id) == before | {"state": "inactive", "cpu": 0.3}
+        assert instance_of(client, id)["replica_states"] == []
+        assert client.get(f"{OWN}/loops").json() == []
+        answer = client.patch(path, json={"state": "active"})
+        assert (answer.status_code, answer.json()["isServiceEnabled"]) == (200, True), answer.text
+        assert [loop["name"] for loop in client.get(f"{OWN}/loops").json()] == [before["loop"]]
+        replicas = instance_of(client, id)["replica_states"]
+        assert [(replica["alive"], replica["cpus"]) for replica in replicas] == [(True, pytest.approx(0.3))] * 2
+        assert httpx.get(f"{before['address']}/", trust_env=False).status_code == 200
+        ordered(client, item("delete", {"id": id}))
+        nothing_of(client)
+
+
+def test_one_that_cannot_be_made_active_stays_inactive(host: Client, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    quick = package(policy="threshold")
+    quick["run"]["command"][4] = f"import os, sys\nif os.path.exists({str(broken)!r}): sys.exit(3)\n{QUICK}"
+    id = run_service(host, onboarded(host, quick))
+    path = f"{INVENTORY}/service/{id}"
+    assert host.patch(path, json={"state": "inactive"}).status_code == 200
+    broken.touch()
+    answer = host.patch(path, json={"state": "active"})
+    assert (answer.status_code, "ended while starting" in answer.text) == (502, True), answer.text
+    assert service_now(host, id)["state"] == "inactive"
+    assert instance_of(host, id)["replica_states"] == []
+    assert host.get(f"{OWN}/loops").json() == []
+    broken.unlink()
+    assert host.patch(path, json={"state": "active"}).status_code == 200
+    assert [loop["mode"] for loop in host.get(f"{OWN}/loops").json()] == ["act"]

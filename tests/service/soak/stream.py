@@ -44,6 +44,7 @@ class Client(threading.Thread):
             self.add: 14,
             self.modify: 8,
             self.patch: 10,
+            self.rest: 4,
             self.delete: 7,
             self.cancel: 1,
             self.look: 14,
@@ -241,6 +242,21 @@ class Client(threading.Thread):
                 service.may[name] = {value}
             elif self.unsure:  # the first try may have been a success
                 service.may[name].add(value)
+        return True
+
+    def rest(self) -> bool:
+        """Make a service inactive, then active again."""
+        if (service := self._take({"cpu", "replicas"})) is None:
+            return False
+        path, deadline = f"{INVENTORY}/service/{service.id}", time.monotonic() + GIVE_UP_S
+        for state in ("inactive", "active"):
+            while not (answer := self.ask("PATCH", path, {"state": state})).is_success:
+                if time.monotonic() > deadline:
+                    self.journal.wrong(f"service {service.id} is not made {state}: {answer.status_code} {answer.text}")
+                    break
+                time.sleep(0.1)
+        with self.journal.lock:
+            service.busy -= {"cpu", "replicas"}
         return True
 
     # The Slice Manager

@@ -204,15 +204,23 @@ def terminate(session: Session, id: str, order_id: str = "", item_id: str = "") 
         _save(session, ordering.API, ORDER, order_id, _complete_item(item_id))
 
 
-def settle(session: Session, instance_id: str, in_force: Mapping[str, float]) -> None:
+def settle(session: Session, instance: Mapping[str, Any]) -> None:
     """After a crash between an effect and its commit, the inventory says what is in force."""
-    found = SERVICE.of(session).find(Query((Condition("serviceCharacteristic.value", "eq", (instance_id,)),))).bodies
-    for each in found:
-        have = numbers(each)
-        if any(have[name] != value for name, value in in_force.items()):
-            own = {name: value_of(each, name) for name in (SLICE, ADDRESS, INSTANCE, LOOP)}
-            kept = told({**have, **in_force}, **own)
-            kinds.save(session, inventory.API, SERVICE, each, each | {"serviceCharacteristic": kept})
+    in_force = {name: instance[field] for name, field in FIELDS.items()}
+    of_it = Query((Condition("serviceCharacteristic.value", "eq", (instance["id"],)),))
+    for each in SERVICE.of(session).find(of_it).bodies:
+        if numbers(each) != in_force or (each["state"] == "active") != instance["active"]:
+            kept = changed(each, in_force, instance["active"])
+            kinds.save(session, inventory.API, SERVICE, each, kept)
+
+
+def changed(service: Json, have: Mapping[str, float], active: bool) -> Json:
+    """One that runs here, with other numbers or made active or inactive."""
+    own = {name: value_of(service, name) for name in (SLICE, ADDRESS, INSTANCE, LOOP)}
+    now = service | {"serviceCharacteristic": told(have, **own)}
+    if active != (service["state"] == "active"):
+        now |= {"state": "active" if active else "inactive", "isServiceEnabled": active}
+    return now
 
 
 def change_service(runtime: Runtime, id: str, wanted: Mapping[str, float], wait_s: float = -1) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from edgewright.service.fulfilment import book, loops, steps
-from edgewright.service.fulfilment.characteristics import ADDRESS, FIELDS, INSTANCE, LOOP, SLICE, chosen, told, value_of
+from edgewright.service.fulfilment.characteristics import FIELDS, INSTANCE, chosen, value_of
 from edgewright.service.fulfilment.feasibility import Method, most_left
 from edgewright.service.refusals import Conflict
 from edgewright.service.resources.hub import Deliveries
@@ -51,7 +51,7 @@ class Fulfilment:
         """
         with self.runtime.store.write() as session:
             for kept in records.listed(session, records.INSTANCE):
-                book.settle(session, kept["id"], {name: kept[field] for name, field in FIELDS.items()})
+                book.settle(session, kept)
         loops.restore(self.runtime)
         self.deliveries.start()
         self.workflows.start()
@@ -111,27 +111,26 @@ class Fulfilment:
             steps.take_down(self.runtime, old["id"])
             yield book.terminated(new)
             return
-        if new["state"] != old["state"]:
-            raise Conflict(f"state: a service that runs can be terminated, not {new['state']}")
         with self.runtime.store.read() as session:
             package = book.package_of(session, old)
+        was, shall = old["state"] == "active", new["state"] == "active"
         before = book.numbers(old)
         wanted = before | chosen(new.get("serviceCharacteristic"), package, partial=True)
-        kept = new | {
-            "serviceCharacteristic": told(wanted, **{n: value_of(old, n) for n in (SLICE, ADDRESS, INSTANCE, LOOP)})
-        }
-        if wanted == before:
+        kept = book.changed(new | {name: old[name] for name in ("serviceCharacteristic", "state")}, wanted, shall)
+        if (wanted, shall) == (before, was):
             yield kept
             return
-        self._change(instance_id, wanted)
-        try:
-            yield kept
-        except BaseException:
-            self._change(instance_id, before)
-            raise
+        with contextlib.nullcontext() if was == shall else loops.resting(self.runtime, old["id"]):
+            self._change(instance_id, wanted, shall)
+            try:
+                yield kept
+            except BaseException:
+                self._change(instance_id, before, was)
+                raise
 
-    def _change(self, instance_id: str, wanted: Mapping[str, float]) -> None:
-        instances.change(self.runtime, instance_id, **{FIELDS[name]: value for name, value in wanted.items()})
+    def _change(self, instance_id: str, wanted: Mapping[str, float], active: bool) -> None:
+        fields = {FIELDS[name]: value for name, value in wanted.items()}
+        instances.change(self.runtime, instance_id, active=active, **fields)
 
     def removing(self, old: Json) -> None:
         """Raises Conflict while it runs."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,12 +60,23 @@ def end(runtime: Runtime, service_id: str) -> None:
     with runtime.store.write() as session:
         name = session.scalar(select(LoopRow.name).where(LoopRow.service == service_id))
         session.execute(delete(LoopRow).where(LoopRow.service == service_id))
-    # Not while `changing` is held: its step may be waiting for it.
-    if name is not None and (loop := runtime.loops.pop(name, None)):
-        loop.close()
     if name is not None:
-        runtime.broken.pop(name, None)
+        _close(runtime, name)
         runtime.recorder.event("loop_deleted", f"loop {name} ended; its service runs on")
+
+
+@contextlib.contextmanager
+def resting(runtime: Runtime, service_id: str) -> Iterator[None]:
+    """While its service is made active or inactive; what was ordered of it is kept."""
+    with runtime.store.read() as session:
+        row = session.scalar(select(LoopRow).where(LoopRow.service == service_id))
+    if row is not None:
+        _close(runtime, row.name)
+    try:
+        yield
+    finally:
+        if row is not None:
+            _try(runtime, row)
 
 
 def close_all(runtime: Runtime) -> None:
@@ -79,16 +92,30 @@ def restore(runtime: Runtime) -> None:
     with runtime.store.read() as session:
         rows = session.scalars(select(LoopRow).where(LoopRow.service != "").order_by(LoopRow.created)).all()
     for row in rows:
-        try:
-            _begin(runtime, row)
-        except Exception as error:  # what an older version kept may be of any form
-            runtime.fail(row.name, error)
+        _try(runtime, row)
+
+
+def _close(runtime: Runtime, name: str) -> None:
+    """Not while `changing` is held: its step may be waiting for it."""
+    if loop := runtime.loops.pop(name, None):
+        loop.close()
+    runtime.broken.pop(name, None)
+
+
+def _try(runtime: Runtime, row: LoopRow) -> None:
+    """Unless its service is not active."""
+    try:
+        _begin(runtime, row)
+    except Exception as error:  # what an older version kept may be of any form
+        runtime.fail(row.name, error)
 
 
 def _begin(runtime: Runtime, row: LoopRow) -> None:
     running = next((each for each in runtime.slices.running.values() if each.name == row.name), None)
     if running is None:
         raise InputError("service", row.service, "one that runs")
+    if not running.replicas:  # of a service that is not active
+        return
     scenario = validate(Scenario, row.scenario, source=f"loop {row.name}")
     policy_name, mode = row.policy, row.mode
     try:

@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 import structlog
-from sqlalchemy import CursorResult, Row, delete, select, update
+from sqlalchemy import CursorResult, Row, and_, delete, or_, select, update
 
 from edgewright.service.loops.leases import RENEW_S, Leases, this_process
 from edgewright.service.resources.outbox import interest
@@ -40,7 +40,7 @@ log = structlog.get_logger("edgewright.hubs")
 
 
 class Deliveries:
-    """The thread that delivers; events older than `retention_s` that wait for no hub are deleted."""
+    """The thread that delivers. Events older than `retention_s` go, but those that wait and new dead letters."""
 
     def __init__(self, store: Store, retention_s: float = 24 * 3600.0) -> None:
         self.store, self.retention_s = store, retention_s
@@ -237,7 +237,7 @@ def _note_failure(store: Store, hub: str, event: Row[Any], error: str) -> bool:
 
 
 def redeliver(store: Store, hub: str) -> int:
-    """Let a hub's dead letters be delivered, with all their attempts -> how many. Raises StoreError."""
+    """Let a hub's dead letters be delivered once more -> how many. Raises StoreError."""
     dead = update(DeliveryRow).where(DeliveryRow.hub == hub, DeliveryRow.state == "dead")
     with store.write() as session:
         done = session.execute(dead.values(state="waiting", attempts=0, due=time.time(), error=""))
@@ -246,9 +246,14 @@ def redeliver(store: Store, hub: str) -> int:
 
 
 def prune(store: Store, retention_s: float) -> int:
-    """Delete one batch of events that are too old and wait for no hub -> how many. Raises StoreError."""
-    waiting = select(DeliveryRow.event).where(DeliveryRow.state == "waiting")
-    old = select(OutboxRow.seq).where(OutboxRow.t < time.time() - retention_s, OutboxRow.seq.not_in(waiting))
+    """Delete one batch of events that are too old, wait for no hub and are no new dead letter -> how many.
+
+    Raises StoreError.
+    """
+    before, state = time.time() - retention_s, DeliveryRow.state
+    wanted = or_(state == "waiting", and_(state == "dead", DeliveryRow.due > before))
+    kept = select(DeliveryRow.event).where(wanted)
+    old = select(OutboxRow.seq).where(OutboxRow.t < before, OutboxRow.seq.not_in(kept))
     with store.write() as session:
         seqs = session.scalars(old.limit(PRUNE_BATCH)).all()
         if seqs:

@@ -68,6 +68,7 @@ def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
             "network_chunk_id": chunks[NETWORK_CHUNK][0]["id"] if chunks[NETWORK_CHUNK] else None,
             "package": package.key,
             "port": None,
+            "active": True,
             "status": MAKING,
         }
         check_ranges(package, record)
@@ -92,7 +93,7 @@ def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
 
 
 def change(runtime: Runtime, instance_id: str, *, wait_s: float = -1, **wanted: float | int | None) -> Json:
-    """`replicas`, `cpus`, `ram_mb`: in force and kept, or none of these.
+    """`replicas`, `cpus`, `ram_mb`, `active` (whether the replicas run): in force and kept, or none of these.
 
     Raises NotFound, InputError (beyond the package's ranges), CapacityError, Conflict (it does not run; it is being
     changed, for longer than `wait_s`), HostError, StoreError.
@@ -176,6 +177,11 @@ def check_fits(runtime: Runtime, chunk_id: str, cpus: float, ram_mb: float) -> N
         raise Conflict(f"ram: {ram_mb:g} MB is less than the {need_mb:g} MB that the services in this chunk have")
 
 
+def serving(record: Mapping[str, Any]) -> int:
+    """How many replicas run; one that is not active keeps its share of the chunk."""
+    return int(record["replicas"]) if record["active"] else 0
+
+
 def needs(runtime: Runtime, chunk_id: str, instead: Mapping[str, Any] | None = None) -> tuple[float, float]:
     """CPU (cores) and RAM (MB) that a chunk's instances have together; `instead` of the record of its id."""
     with runtime.store.read() as session:
@@ -198,14 +204,14 @@ def restore(runtime: Runtime) -> None:
     for chunk_id, chunk in slices.hosting.chunks.items():
         mine = [each for each in ready if each["compute_chunk_id"] == chunk_id and each["id"] in slices.running]
         with slices.watching(f"services of chunk {chunk_id}"):
-            specs = [spec for each in mine for spec in slices.running[each["id"]].specs(each["replicas"])]
+            specs = [spec for each in mine for spec in slices.running[each["id"]].specs(serving(each))]
             for action in chunk.host.reconcile(specs):
                 runtime.recorder.event(action.kind, f"{action.service} ({action.detail})")
     _clear_around(runtime, ready)
     for record in ready:
         if running := slices.running.get(record["id"]):
             with slices.watching(f"instance {record['name']}"):
-                running.start(record["replicas"], slices.artefacts)
+                running.start(serving(record), slices.artefacts)
                 running.resize(record["cpus"], record["ram_mb"])
                 if running.port != record["port"]:
                     _change(runtime, record["id"], port=running.port, address=running.address)
@@ -226,7 +232,7 @@ def _clear_around(runtime: Runtime, ready: list[Json]) -> None:
     replicas = {name for each in running for name in each.replicas}
     for record in ready:
         if one := slices.running.get(record["id"]):
-            replicas |= set(map(one.replica, range(record["replicas"])))
+            replicas |= set(map(one.replica, range(serving(record))))
     for network in slices.hosting.networks.values():
         with slices.watching(f"network chunk {network.id}"):
             for name in network.counters().keys() - replicas:
@@ -255,8 +261,8 @@ def _apply(running: Instance, old: Json, new: Json) -> None:
     """Raises HostError: all is as it was."""
     running.resize(new["cpus"], new["ram_mb"])
     try:
-        if new["replicas"] != len(running.replicas):
-            running.scale(new["replicas"])
+        if serving(new) != len(running.replicas):
+            running.scale(serving(new))
     except BaseException:
         running.resize(old["cpus"], old["ram_mb"])
         raise

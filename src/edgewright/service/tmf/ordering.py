@@ -63,9 +63,10 @@ def _changing(_: Runtime, old: Json, new: Json) -> Iterator[Json]:
     yield new
 
 
-def _removing(_: Runtime, session: Session, old: Json) -> None:
+def _removing(runtime: Runtime, session: Session, old: Json) -> None:
     if old["state"] not in ENDED:
         raise Conflict(f"state: the order is {old['state']}: cancel it first")
+    runtime.fulfilment.workflows.forget(session, old["id"])
 
 
 SERVICE_ORDER: Kind = Kind(

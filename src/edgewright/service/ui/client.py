@@ -242,6 +242,10 @@ class Api:
         path, body = f"{INVENTORY}/service/{quote(service, safe='')}", {"serviceCharacteristic": listed}
         return await self._write(key, "PATCH", path, body, timeout=CHANGE_TIMEOUT_S)
 
+    async def set_service_state(self, key: str, service: str, state: str) -> Told:
+        path = f"{INVENTORY}/service/{quote(service, safe='')}"
+        return await self._write(key, "PATCH", path, {"state": state}, timeout=CHANGE_TIMEOUT_S)
+
     async def redeliver(self, key: str, hub: str) -> Told:
         many = (await self._ask(key, "POST", f"/hubs/{quote(hub, safe='')}/redeliver")).json()["events"]
         return f"{many} event{'s are' if many != 1 else ' is'} sent again"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -146,6 +146,10 @@ class Workflows:
             if begun and begun[-1].state == "running" and _steps(self._kind(row.kind), row.input)[begun[-1].n].final:
                 raise Conflict(f"step {begun[-1].name!r} has begun, and cannot be taken back")
             row.state, row.error, row.updated = "undoing", CANCELLED, time.time()
+
+    def forget(self, session: Session, id: str) -> None:
+        """One that has ended, with its steps."""
+        session.execute(delete(WorkflowRow).where(WorkflowRow.id == id, WorkflowRow.state.not_in(OPEN)))
 
     def steps_of(self, id: str) -> list[Seen]:
         """All of them, those to come too; empty where there is no such workflow."""

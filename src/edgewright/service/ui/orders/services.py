@@ -68,6 +68,8 @@ class ServiceCard:
             with box("div", "service-head"):
                 text("h3", "", name).props(f'title="Service {service.id}"')
                 self._state, self._standing = State("span"), State("span")
+                self._turn = ui.button("", on_click=self._turn_over, color=None).classes("plain turn")
+                access.needs_key(self._turn.props("flat dense no-caps"))
                 self._terminate = ui.button("Terminate", icon="delete", on_click=self._ask_terminate, color=None)
                 access.needs_key(self._terminate.props(f'flat dense no-caps aria-label="Terminate {name}"'))
                 self._terminate.classes("plain")
@@ -102,7 +104,11 @@ class ServiceCard:
         told = f"Scaling loop: {loop.policy}, {loop.mode}" if loop else None
         self._link(self._loop, f"/?loop={quote(loop.name)}" if loop else None, told)
         self._scaled.visible = loop is not None and loop.mode == "act"
-        self._running.visible = self._terminate.visible = service.state == "active"
+        active = service.state == "active"
+        self._running.visible = self._terminate.visible = active
+        self._turn.visible = active or service.state == "inactive"
+        self._turn.text, icon = ("Deactivate", "pause") if active else ("Activate", "play_arrow")
+        self._turn.props(f'icon={icon} aria-label="{self._turn.text} {service.label}"')
         self._show_loop(loop, len(instance.replicas) if instance else 0)
         if not self._numbers and offer:
             self._build_controls(offer)
@@ -164,6 +170,16 @@ class ServiceCard:
             await self._access.act(call, f"{self._service.label}: {told}")
         finally:
             self._apply.props(remove="loading")
+
+    async def _turn_over(self) -> None:
+        """Its replicas end, or come back; its slice stays."""
+        state, name = ("inactive" if self._service.state == "active" else "active"), self._service.label
+        self._turn.props("loading")
+        try:
+            call = partial(self._api.set_service_state, service=self._service.id, state=state)
+            await self._access.act(call, f"{name} is {state}")
+        finally:
+            self._turn.props(remove="loading")
 
     async def _ask_terminate(self) -> None:
         name = self._service.label
