@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from edgewright.service.api.tmf.errors import ROOT
@@ -37,9 +39,13 @@ def document(kind: type[BaseModel], capability: str) -> Json:
 
 def describe(app: FastAPI) -> None:
     """Adds the refusals of our own operations; the TM Forum's APIs tell theirs."""
-    plain = app.openapi
+    plain, making = app.openapi, threading.Lock()
 
     def openapi() -> Json:
+        with making:
+            return whole()
+
+    def whole() -> Json:
         if app.openapi_schema is None:
             made = plain()
             schemas = made["components"]["schemas"]
@@ -53,6 +59,10 @@ def describe(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+    # In a thread, unlike the framework's own route: it takes seconds, and others need not wait.
+    app.router.routes[:] = [each for each in app.router.routes if getattr(each, "path", "") != app.openapi_url]
+    assert app.openapi_url
+    app.add_api_route(app.openapi_url, lambda: JSONResponse(openapi()), include_in_schema=False)
 
 
 def _add_refusals(path: str, method: str, operation: Json) -> None:
