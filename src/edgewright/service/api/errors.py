@@ -18,7 +18,7 @@ from edgewright.core.errors import CapacityError, InputError
 from edgewright.drivers.host import HostError
 from edgewright.service.api.tmf.errors import ROOT, error_body
 from edgewright.service.generation import NoRoom
-from edgewright.service.refusals import Conflict, NotSupported
+from edgewright.service.refusals import Conflict, NotFound, NotSupported
 from edgewright.service.store import StoreError
 
 log = structlog.get_logger("edgewright.api")
@@ -80,6 +80,7 @@ def register(app: FastAPI) -> None:
 
     for kind, status in (
         (Conflict, 409),
+        (NotFound, 404),
         (NotSupported, 501),
         (StoreError, 503),
         (HostError, 502),
