@@ -163,7 +163,7 @@ def test_a_commit_that_fails_is_the_steps_failure(store: Store) -> None:
     steps = [world.step("reserve"), Step("commit", lambda _: Done(commit=refuse))]
     with started(store, kinds(*steps)) as workflows:
         id = begin(workflows, store)
-        assert wait(store, id) == ("failed", "commit: Conflict: not in this state")
+        assert wait(store, id) == ("failed", "commit: not in this state")
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(ResourceRow)) == 0
     assert world.effects(store, id)[0] == []

@@ -219,7 +219,7 @@ def test_an_order_moves_cpu_between_two_slices(host: Client) -> None:
     idle, starved = (run_service(host, specification, name, cpu=most) for name in ("idle", "starved"))
     alone = item("modify", {"id": starved, "serviceCharacteristic": characteristics(cpu=most + 0.2)})
     refused = ended(host, post_order(host, alone))
-    assert refused["state"] == "failed"
+    assert refused["state"] == "rejected"
     assert (service_now(host, idle)["cpu"], service_now(host, starved)["cpu"]) == (most, most)
     less = item("modify", {"id": idle, "serviceCharacteristic": characteristics(cpu=most - 0.2)}, "2")
     ordered(host, alone, less)

@@ -99,14 +99,14 @@ def wanted(**values: float) -> dict[str, Any]:
 
 
 def test_reasons_are_told_without_the_names_of_programs() -> None:
-    wrong = "feasibility: Infeasible: item 1: serviceCharacteristic.0.value: got 7, allowed: a number, 0.05 .. 0.6"
+    wrong = "feasibility: item 1: serviceCharacteristic.0.value: got 7, allowed: a number, 0.05 .. 0.6"
     assert words.problem(rejected(wrong, cpu=7)) == "Feasibility: CPU: got 7, allowed: a number, 0.05 .. 0.6"
     failed = rejected("1: deployment: HostError: a-0: ended while starting")
     assert words.problem(failed) == "Deployment: a-0: ended while starting"
     assert words.problem(rejected("Cancelled by the user")) == "Cancelled by the user"
     assert words.problem(order()) == ""
     sent = ["cpu", "memory"]
-    about = "Infeasible: item 1: serviceCharacteristic.1.value: got 7, allowed: 32 .. 128"
+    about = "item 1: serviceCharacteristic.1.value: got 7, allowed: 32 .. 128"
     assert words.wrong_field(about, sent) == ("memory", "got 7, allowed: 32 .. 128")
     assert words.wrong_field("item 1: host here: no room", sent) == (None, "host here: no room")
 

@@ -57,7 +57,7 @@ class LinuxNetworkChunk:
 
     @property
     def address(self) -> str:
-        """Of the bridge, the instances' default route."""
+        """Of the bridge."""
         return str(self._first.ip + 1)
 
     @property
@@ -185,9 +185,10 @@ class LinuxNetworkChunk:
         batch("ip", [f"netns add {instance}"])
         inside(instance, _settle)
         ends = f"link add name {port} mtu {MTU} netns {self.namespace} type veth"
-        batch("ip", [f"{ends} peer name {INSTANCE_DEVICE} mtu {MTU} netns {instance}"])
+        batch("ip", [f"{ends} peer name {INSTANCE_DEVICE} address {self._mac(number)} mtu {MTU} netns {instance}"])
         lines = ["link set lo up", f"addr add {self._with_prefix(self._address(number))} dev {INSTANCE_DEVICE}"]
-        lines += [f"link set {INSTANCE_DEVICE} up", f"route add default via {self.address}"]
+        # No default route: what is not on this network is refused at once (a name server, say), not waited for.
+        lines.append(f"link set {INSTANCE_DEVICE} up")
         batch("ip", lines, instance)
         batch("tc", _metered(port), self.namespace)
         batch("ip", [f"link set {port} master {BRIDGE} up"], self.namespace)
@@ -224,6 +225,10 @@ class LinuxNetworkChunk:
 
     def _address(self, number: int) -> str:
         return str(self._first.ip + 2 + number)
+
+    def _mac(self, number: int) -> str:
+        """The same for the same address: neighbours that know it reach the next instance that has it at once."""
+        return "02:ed:" + (self._first.ip + 2 + number).packed.hex(":")
 
     def _with_prefix(self, address: str) -> str:
         return f"{address}/{self._first.network.prefixlen}"

@@ -16,6 +16,7 @@ from edgewright.service.fulfilment.characteristics import (
     INSTANCE,
     LOOP,
     SLICE,
+    runs_here,
     told,
     value_of,
 )
@@ -47,16 +48,38 @@ def service(session: Session, id: str) -> Json:
     return _known(session, SERVICE, id)
 
 
-def managed(session: Session, reference: Mapping[str, Any]) -> Json:
+def managed(session: Session, reference: Mapping[str, Any], states: tuple[str, ...] = ("active",)) -> Json:
     """A service that we run and that an order names. Raises InputError, NotFound, Conflict."""
     if not reference.get("id"):
         raise InputError("service.id", None, "the id of a service of the inventory")
     found = service(session, reference["id"])
     if not value_of(found, INSTANCE):
         raise Conflict(f"service {found['id']} is not run by this orchestrator")
-    if found["state"] != "active":
-        raise Conflict(f"service {found['id']} is {found['state']}, not active")
+    if found["state"] not in states:
+        raise Conflict(f"service {found['id']} is {found['state']}, not {' or '.join(states)}")
     return found
+
+
+def running(session: Session) -> list[Json]:
+    """Services that we run."""
+    found = SERVICE.of(session).find(Query((Condition("state", "eq", ("active", "inactive")),), limit=1_000_000))
+    return [each for each in found.bodies if value_of(each, INSTANCE)]
+
+
+def is_running(session: Session, id: str) -> bool:
+    found = _get(session, SERVICE, id)
+    return found is not None and bool(value_of(found, INSTANCE))
+
+
+def owner(session: Session, instance_id: str) -> Json | None:
+    """The service that an instance of the Slice Manager is of. Raises NotFound."""
+    found = _get(session, SERVICE, records.known(session, records.INSTANCE, instance_id)["name"])
+    return found if found is not None and runs_here(found) else None
+
+
+def package_run(session: Session, service: Mapping[str, Any]) -> Package:
+    """Of a service that runs: whatever became of its specification. Raises NotFound."""
+    return package(session, records.known(session, records.INSTANCE, value_of(service, INSTANCE))["package"])
 
 
 def package(session: Session, key: str) -> Package:
@@ -73,11 +96,16 @@ def package_of(session: Session, described: Mapping[str, Any]) -> Package:
     if not reference.get("id"):
         raise InputError("service.serviceSpecification.id", None, "the id of a service specification")
     specification = _known(session, SPECIFICATION, reference["id"])
-    for each in specification.get("attachment") or ():
-        if each.get("attachmentType") == PACKAGE:
-            return package(session, each["name"])
+    if key := package_key(specification):
+        return package(session, key)
     allowed = "one that a package was onboarded for: it has an attachment of the type `package`"
     raise InputError("service.serviceSpecification.id", reference["id"], allowed)
+
+
+def package_key(specification: Mapping[str, Any]) -> str | None:
+    """Of the package that a specification offers."""
+    found = (each for each in specification.get("attachment") or () if each.get("attachmentType") == PACKAGE)
+    return next((str(each.get("name")) for each in found), None)
 
 
 def numbers(service: Mapping[str, Any]) -> dict[str, float]:
@@ -99,9 +127,9 @@ def finish(session: Session, order_id: str, state: str, error: str) -> None:
     if old is None or old["state"] in ordering.ENDED:
         return
     cancelling = old["state"] in ("assessingCancellation", "pendingCancellation")
-    # What was terminated cannot be brought back.
+    # What was terminated cannot be brought back; what a service gave away, others may have now.
     items = old["serviceOrderItem"]
-    kept = [each["id"] for each in items if each["state"] == "completed" and each["action"] == "delete"]
+    kept = [each["id"] for each in items if each["state"] == "completed" and each["action"] != "add"]
     if state == "done":
         end, path = "completed", ["completed"]
     elif kept:
@@ -126,7 +154,7 @@ def finish(session: Session, order_id: str, state: str, error: str) -> None:
         old = new
     if cancelling:
         _end_tasks(
-            session, order_id, None if end == "cancelled" else f"the order is {end}: what was terminated stays so"
+            session, order_id, None if end == "cancelled" else f"the order is {end}: not all of it could be undone"
         )
 
 
@@ -190,6 +218,11 @@ def hand_over(session: Session, order_id: str, item_id: str, id: str, own: Mappi
     _save(session, ordering.API, ORDER, order_id, _complete_item(item_id, id=id, href=inventory.API.href(SERVICE, id)))
 
 
+def keep_change(session: Session, order_id: str, item_id: str) -> None:
+    """A modification that cannot be undone."""
+    _save(session, ordering.API, ORDER, order_id, _complete_item(item_id))
+
+
 def terminated(service: Json) -> Json:
     kept = [each for each in service.get("serviceCharacteristic") or () if each["name"] in FIELDS]
     more = {"state": "terminated", "endDate": kinds.now(), "isServiceEnabled": False}
@@ -197,9 +230,12 @@ def terminated(service: Json) -> Json:
 
 
 def terminate(session: Session, id: str, order_id: str = "", item_id: str = "") -> None:
-    """It is gone; the inventory remembers it."""
-
-    _save(session, inventory.API, SERVICE, id, lambda body: body.update(terminated(body)))
+    """It is gone; the inventory remembers it. The standard lets only what is active end."""
+    state = (_get(session, SERVICE, id) or {"state": "terminated"})["state"]
+    if state == "inactive":
+        _save(session, inventory.API, SERVICE, id, lambda body: body.update(state="active"))
+    if state != "terminated":
+        _save(session, inventory.API, SERVICE, id, lambda body: body.update(terminated(body)))
     if order_id:
         _save(session, ordering.API, ORDER, order_id, _complete_item(item_id))
 
@@ -252,4 +288,4 @@ def _save(session: Session, api: Api, kind: Kind, id: str, change: Callable[[Jso
             new[name] = [dict(each) for each in new[name]]
     change(new)
     if new != old:
-        kinds.save(session, api, kind, _get(session, kind, id) or old, new)
+        kinds.save(session, api, kind, old, new)

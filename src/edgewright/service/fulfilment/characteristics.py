@@ -101,6 +101,11 @@ def told(values: Mapping[str, float], **own: str | None) -> list[Json]:
     return numbers + [{"name": name, "valueType": "string", "value": text} for name, text in own.items() if text]
 
 
+def runs_here(service: Mapping[str, Any]) -> bool:
+    """A service of the inventory that we set up, and did not end yet."""
+    return value_of(service, SLICE) is not None
+
+
 def value_of(service: Mapping[str, Any], name: str) -> Any:
     """Of a service of the inventory; None where it has none of that name."""
     found = (each["value"] for each in service.get("serviceCharacteristic") or () if each["name"] == name)

@@ -5,15 +5,17 @@ Names are made of the service's id, which is made of the order's: the same each 
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from edgewright.core.errors import InputError
+from edgewright.core.errors import CapacityError, InputError
 from edgewright.drivers.host import HostError
+from edgewright.scaling.model import MB
 from edgewright.service.fulfilment import book, loops
 from edgewright.service.fulfilment.characteristics import FIELDS, chosen, told
 from edgewright.service.fulfilment.characteristics import INSTANCE as INSTANCE_
@@ -82,48 +84,72 @@ def _feasibility(runtime: Runtime, context: Context) -> Json:
     """Read only: nothing has been changed where it fails. -> by item, what it needs and where it goes."""
     with runtime.store.read() as session:
         order = book.order(session, context.input["order"])
-        offers = [
-            Offer(host["id"], host["name"], {name: runtime.ledger.left(name) for name in runtime.ledger.capacity})
-            for host in records.listed(session, COMPUTE)
-        ]
-        found = {item["id"]: _judge(runtime, session, item, offers) for item in order["serviceOrderItem"]}
-    return found
+        left = {name: runtime.ledger.left(name) for name in runtime.ledger.capacity}
+        offers = [Offer(host["id"], host["name"], left) for host in records.listed(session, COMPUTE)]
+        items = {item["id"]: item for item in order["serviceOrderItem"]}
+        found = {id_: _judge_change(session, item) for id_, item in items.items() if item["action"] != "add"}
+        for id_ in sorted(found, key=lambda id_: growth(found[id_])["cpu"]):  # as the modifications are done
+            for name, more in growth(found[id_]).items():
+                if more > left[name] + 1e-9:
+                    raise Infeasible(f"item {id_}: {more:g} more of {name} wanted, {left[name]:g} left")
+                left[name] -= more
+        return found | {
+            id_: _judge(runtime, session, item, left, offers) for id_, item in items.items() if item["action"] == "add"
+        }
 
 
-def _judge(runtime: Runtime, session: Session, item: Json, offers: list[Offer]) -> Json:
-    def refuse(reason: object) -> Infeasible:
-        return Infeasible(f"item {item['id']}: {reason}")
+def growth(change: Json) -> dict[str, float]:
+    """Of what is booked, by a change {before, wanted} of a service; none where there is no such change."""
+    old = change.get("before") or {"replicas": 0, "cpu": 0.0, "memory": 0.0}
+    new = old | change.get("wanted", {})
+    cpu, memory_mb = (new["replicas"] * new[name] - old["replicas"] * old[name] for name in ("cpu", "memory"))
+    return {"cpu": cpu, "memory_bytes": memory_mb * MB}
 
-    if item.get("quantity", 1) != 1:
-        raise refuse(f"quantity: got {item['quantity']}, allowed: 1, an item for each service")
-    if item.get("serviceOrderItem"):
-        raise refuse("serviceOrderItem: items inside of items are not supported")
-    try:
-        if item["action"] == "add":
-            package = book.package_of(session, item["service"])
-            numbers = chosen(item["service"].get("serviceCharacteristic"), package)
-            demand = Demand(package, int(numbers["replicas"]), numbers["cpu"], numbers["memory"])
-            if why := runtime.slices.hosting.reasons.get("compute"):
-                raise refuse(f"no service can run here: {why}")
-            if package.storage_gb and (why := runtime.slices.hosting.reasons.get("storage")):
-                raise refuse(f"storage: {why}")
-            if missing := runtime.slices.artefacts.missing(package):
-                raise refuse(f"artefacts {', '.join(missing)} of package {package.key} are not here")
-            answer = runtime.fulfilment.method(demand, offers)
-            if answer.compute_id is None:
-                raise refuse(answer.reason)
-            return {"package": package.key, "compute_id": answer.compute_id, "reason": answer.reason, "wanted": numbers}
-        if item["action"] in ("modify", "delete"):
+
+def _judge(runtime: Runtime, session: Session, item: Json, left: dict[str, float], offers: list[Offer]) -> Json:
+    """One that adds; what it takes is taken from `left`."""
+    with _refused(item):
+        package = book.package_of(session, item["service"])
+        numbers = chosen(item["service"].get("serviceCharacteristic"), package)
+        demand = Demand(package, int(numbers["replicas"]), numbers["cpu"], numbers["memory"])
+        if why := runtime.slices.hosting.reasons.get("compute"):
+            raise Conflict(f"no service can run here: {why}")
+        if package.storage_gb and (why := runtime.slices.hosting.reasons.get("storage")):
+            raise Conflict(f"storage: {why}")
+        if missing := runtime.slices.artefacts.missing(package):
+            raise Conflict(f"artefacts {', '.join(missing)} of package {package.key} are not here")
+        answer = runtime.fulfilment.method(demand, offers)
+        if answer.compute_id is None:
+            raise Conflict(answer.reason)
+        for name, amount in demand.amounts.items():
+            left[name] -= amount
+    return {"package": package.key, "compute_id": answer.compute_id, "reason": answer.reason, "wanted": numbers}
+
+
+def _judge_change(session: Session, item: Json) -> Json:
+    """One that does not add."""
+    with _refused(item):
+        if item["action"] == "modify":
             service = book.managed(session, item["service"])
-            if item["action"] == "modify":
-                package = book.package_of(session, service)
-                given = item["service"].get("serviceCharacteristic")
-                wanted = chosen(given, package, partial=True)
-                return {"service": service["id"], "before": book.numbers(service), "wanted": wanted}
-            return {"service": service["id"]}
-    except (InputError, Conflict, NotFound) as error:
-        raise refuse(error) from None
+            given = item["service"].get("serviceCharacteristic")
+            wanted = chosen(given, book.package_run(session, service), partial=True)
+            return {"service": service["id"], "before": book.numbers(service), "wanted": wanted}
+        if item["action"] == "delete":
+            return {"service": book.managed(session, item["service"], ("active", "inactive"))["id"]}
     return {}
+
+
+@contextlib.contextmanager
+def _refused(item: Json) -> Iterator[None]:
+    """Raises Infeasible."""
+    try:
+        if item.get("quantity", 1) != 1:
+            raise InputError("quantity", item["quantity"], "1, an item for each service")
+        if item.get("serviceOrderItem"):
+            raise InputError("serviceOrderItem", "items inside of an item", "none: they are not supported")
+        yield
+    except (InputError, Conflict, NotFound) as error:
+        raise Infeasible(f"item {item['id']}: {error}") from None
 
 
 # Items that add a service
@@ -292,9 +318,27 @@ def _modify(runtime: Runtime, context: Context) -> None:
     _change(runtime, {id_: each["wanted"] for id_, each in _modified(context).items()})
 
 
-def _unmodify(runtime: Runtime, context: Context) -> None:
-    modified = _modified(context).items()
-    _change(runtime, {id_: {name: each["before"][name] for name in each["wanted"]} for id_, each in modified})
+def _unmodify(runtime: Runtime, context: Context) -> Done:
+    """But for services that have ended since, and where others have got by now what a service gave away."""
+    stay, back = list[str](), {}
+    with runtime.store.read() as session:
+        for id_, each in _modified(context).items():
+            if book.is_running(session, id_):
+                back[id_] = {name: each["before"][name] for name in each["wanted"]}
+    for id_ in _by_growth(runtime, back):
+        try:
+            book.change_service(runtime, id_, back[id_])
+        except CapacityError as error:
+            told = f"service {id_} keeps what order {context.input['order']} gave it: {error}"
+            runtime.recorder.event("change_stays", told)
+            stay.append(id_)
+    items = [item for item, each in context.output_of(FEASIBILITY).items() if each.get("service") in stay]
+
+    def keep(session: Session) -> None:
+        for item in items:
+            book.keep_change(session, context.input["order"], item)
+
+    return Done(commit=keep)
 
 
 def _modified(context: Context) -> dict[str, Json]:
@@ -303,10 +347,15 @@ def _modified(context: Context) -> dict[str, Json]:
 
 
 def _change(runtime: Runtime, wanted: dict[str, Json]) -> None:
+    for id_ in _by_growth(runtime, wanted):
+        book.change_service(runtime, id_, wanted[id_])
+
+
+def _by_growth(runtime: Runtime, wanted: dict[str, Json]) -> list[str]:
+    """Those that take less first."""
     with runtime.store.read() as session:
         now = {id_: book.numbers(book.service(session, id_)) for id_ in wanted}
-    for id_ in sorted(wanted, key=lambda id_: _cpu(now[id_] | wanted[id_]) - _cpu(now[id_])):
-        book.change_service(runtime, id_, wanted[id_])
+    return sorted(wanted, key=lambda id_: _cpu(now[id_] | wanted[id_]) - _cpu(now[id_]))
 
 
 def _cpu(numbers: Json) -> float:
@@ -324,8 +373,10 @@ def _terminating(runtime: Runtime, item_id: str) -> Callable[[Context], Done]:
 
 def take_down(runtime: Runtime, id_: str) -> None:
     """End a service and give back what it had; what is gone already is fine. Raises HostError, StoreError, Conflict."""
-    loops.end(runtime, id_)
     if found := named(runtime, INSTANCE, id_):
+        instances.doom(runtime, found["id"])  # from here on a crash does not bring it back
+    loops.end(runtime, id_)
+    if found:
         _unwatch(runtime, found["id"])
         instances.remove(runtime, found["id"])
     if found := named(runtime, SLICE, id_):
@@ -344,8 +395,11 @@ def named(runtime: Runtime, kind: str, name: str) -> Json | None:
 def _onboarded(runtime: Runtime, package: Package) -> str:
     """Id of the Slice Manager's service of a package, made where there is none."""
     with runtime.changing, runtime.store.write() as session:
-        found = records.named(session, SERVICE, package.key)
-        return str((found or records.add(session, SERVICE, {"name": package.key, "package": package.key}))["id"])
+        found = next((each for each in records.listed(session, SERVICE) if each["package"] == package.key), None)
+        if found is None:
+            name = package.key if records.named(session, SERVICE, package.key) is None else str(uuid.uuid4())
+            found = records.add(session, SERVICE, {"name": name, "package": package.key})
+        return str(found["id"])
 
 
 def _targets(session: Session, instance_id: str) -> list[Json]:

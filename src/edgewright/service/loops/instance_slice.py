@@ -16,15 +16,16 @@ from edgewright.scaling.driver import SliceDriver
 from edgewright.scaling.model import MB, Action, Scenario
 from edgewright.scaling.observation import Observation
 from edgewright.service.loops.slices import Life
-from edgewright.service.refusals import Conflict
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.slices.instance import Instance
 from edgewright.service.store import StoreError
 
 Order = Callable[[float, float], None]  # CPU (cores) and memory (MB) of each replica, through the standard APIs
+REFUSALS = (CapacityError, Conflict, HostError, InputError, NotFound, StoreError)
 
 
 class InstanceSlice:
-    """`order` may raise CapacityError, Conflict, HostError, InputError, StoreError: the limits are refused then."""
+    """Where `order` raises one of REFUSALS the limits are refused."""
 
     def __init__(self, scenario: Scenario, running: Instance, order: Order) -> None:
         self.scenario, self.running = scenario, running
@@ -120,6 +121,6 @@ class _Replicas:
         assert memory is not None
         try:
             self._order(limits.cpu, memory / MB)
-        except (CapacityError, Conflict, HostError, InputError, StoreError) as error:
+        except REFUSALS as error:
             return Outcome({}, dict.fromkeys(("cpu", "memory_bytes"), str(error)))
         return Outcome({"cpu": limits.cpu, "memory_bytes": memory}, {})

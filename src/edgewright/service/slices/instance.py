@@ -42,6 +42,7 @@ class Instance:
     cpus: float
     ram_mb: float
     port: int = 0
+    needs: Json | None = None  # its record as large as a change under way may make it
     lock: threading.RLock = field(default_factory=threading.RLock)
     """One change at a time; whoever holds it may take `Runtime.changing`, never the other way round."""
 

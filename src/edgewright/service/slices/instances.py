@@ -98,7 +98,7 @@ def change(runtime: Runtime, instance_id: str, *, wait_s: float = -1, **wanted: 
     Raises NotFound, InputError (beyond the package's ranges), CapacityError, Conflict (it does not run; it is being
     changed, for longer than `wait_s`), HostError, StoreError.
     """
-    given = {name: value for name, value in wanted.items() if value is not None}
+    given = _given(wanted)
     running = _running(runtime, instance_id)
     if not running.lock.acquire(timeout=wait_s):
         raise Conflict(f"network_service_instance {running.name} is being changed")
@@ -111,6 +111,7 @@ def change(runtime: Runtime, instance_id: str, *, wait_s: float = -1, **wanted: 
                 return old
             most = old | {name: max(old[name], new[name]) for name in ("replicas", "cpus", "ram_mb")}
             _fit(runtime, old, most, shrink=False)
+            running.needs = most  # until it is done: the chunk may not shrink for another instance
         try:
             _apply(running, old, new)
             try:
@@ -118,17 +119,22 @@ def change(runtime: Runtime, instance_id: str, *, wait_s: float = -1, **wanted: 
             except BaseException:
                 _apply(running, new, old)
                 raise
-        except BaseException:
-            with runtime.changing:
-                _fit(runtime, old, old)
-            raise
-        with runtime.changing:
-            _fit(runtime, new, new)
+        finally:
+            _settle(runtime, running)
     finally:
         running.lock.release()
     detail = ", ".join(f"{name} {old[name]:g} -> {value:g}" for name, value in given.items() if old[name] != value)
     runtime.recorder.event("instance_changed", f"{running.name}: {detail}")
     return record
+
+
+def check_change(runtime: Runtime, instance_id: str, wanted: Mapping[str, Any]) -> None:
+    """Raises NotFound, Conflict, InputError."""
+    check_ranges(_running(runtime, instance_id).package, _ready(runtime, instance_id) | _given(wanted))
+
+
+def _given(wanted: Mapping[str, Any]) -> Json:
+    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def remove(runtime: Runtime, instance_id: str) -> None:
@@ -140,6 +146,11 @@ def remove(runtime: Runtime, instance_id: str) -> None:
             record = records.change(session, INSTANCE, instance_id, status=GOING)
         _drop(runtime, record)
     runtime.recorder.event("instance_deleted", record["name"])
+
+
+def doom(runtime: Runtime, instance_id: str) -> None:
+    """It goes, now or after a crash. Raises NotFound."""
+    _change(runtime, instance_id, status=GOING)
 
 
 def view(runtime: Runtime, record: Json) -> Json:
@@ -186,7 +197,11 @@ def needs(runtime: Runtime, chunk_id: str, instead: Mapping[str, Any] | None = N
     """CPU (cores) and RAM (MB) that a chunk's instances have together; `instead` of the record of its id."""
     with runtime.store.read() as session:
         found = [each for each in records.listed(session, INSTANCE) if each["compute_chunk_id"] == chunk_id]
-    here = [instead if instead is not None and each["id"] == instead["id"] else each for each in found]
+    running = list(runtime.slices.running.values())
+    wanted: dict[str, Mapping[str, Any]] = {each.id: each.needs for each in running if each.needs is not None}
+    if instead is not None:
+        wanted[instead["id"]] = instead
+    here = [wanted.get(each["id"], each) for each in found]
     return sum(e["replicas"] * e["cpus"] for e in here), sum(e["replicas"] * e["ram_mb"] for e in here)
 
 
@@ -243,15 +258,18 @@ def _running(runtime: Runtime, instance_id: str) -> Instance:
     """Raises NotFound, Conflict."""
     if running := runtime.slices.running.get(instance_id):
         return running
+    raise Conflict(f"network_service_instance {_known(runtime, instance_id)['name']!r} does not run")
+
+
+def _known(runtime: Runtime, instance_id: str) -> Json:
+    """Raises NotFound."""
     with runtime.store.read() as session:
-        record = records.known(session, INSTANCE, instance_id)
-    raise Conflict(f"network_service_instance {record['name']!r} does not run")
+        return records.known(session, INSTANCE, instance_id)
 
 
 def _ready(runtime: Runtime, instance_id: str) -> Json:
     """Raises NotFound, Conflict."""
-    with runtime.store.read() as session:
-        record = records.known(session, INSTANCE, instance_id)
+    record = _known(runtime, instance_id)
     if record["status"] != READY:
         raise Conflict(f"network_service_instance {record['name']!r} is {record['status']}")
     return record
@@ -266,6 +284,17 @@ def _apply(running: Instance, old: Json, new: Json) -> None:
     except BaseException:
         running.resize(old["cpus"], old["ram_mb"])
         raise
+
+
+def _settle(runtime: Runtime, running: Instance) -> None:
+    """The chunk follows what is kept; where it cannot, it has too much until the next change or start."""
+    with runtime.changing:
+        running.needs = None
+        try:
+            record = _known(runtime, running.id)
+            _fit(runtime, record, record)
+        except Exception as error:
+            runtime.recorder.event("slices_failed", f"chunk of {running.name}: {error}")
 
 
 def _fit(runtime: Runtime, record: Json, wanted: Json, *, shrink: bool = True) -> None:

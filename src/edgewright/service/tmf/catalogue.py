@@ -52,6 +52,7 @@ SERVICE_SPECIFICATION = Kind(
     events=EVENTS,
     complete=_complete("ServiceSpecification", isBundle=False),
     touched="lastUpdate",
+    removing=lambda runtime, session, old: runtime.fulfilment.withdrawing(session, old),
 )
 CATALOGUED = (SERVICE_CATALOG, SERVICE_CATEGORY, SERVICE_CANDIDATE, SERVICE_SPECIFICATION)
 API: Api = Api(

@@ -20,8 +20,8 @@ def _complete(body: Json) -> Json:
     return {"@type": "Service", "serviceDate": now()} | body
 
 
-def _changing(runtime: Runtime, old: Json, new: Json) -> AbstractContextManager[Json]:
-    return runtime.fulfilment.changing(old, new)
+def _changing(runtime: Runtime, old: Json, new: Json, wait_s: float) -> AbstractContextManager[Json]:
+    return runtime.fulfilment.changing(old, new, wait_s)
 
 
 SERVICE: Kind = Kind(
@@ -31,6 +31,7 @@ SERVICE: Kind = Kind(
     tmf638.ServiceUpdate,
     machine=replace(machine.SERVICE, initial=frozenset(machine.SERVICE.moves)),  # recorded after its end, too
     complete=_complete,
+    created=lambda runtime, session, new: runtime.fulfilment.recorded(new),
     changing=_changing,
     removing=lambda runtime, session, old: runtime.fulfilment.removing(old),
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
 
 Json = dict[str, Any]
-_PATCHING = [threading.RLock() for _ in range(64)]  # by a hash of the resource
+_PATCHING: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()  # a lock of each resource in use
+_FINDING = threading.Lock()
 CHANGES = ("AttributeValueChange", "Change")  # names of the event that tells of any change
 # What tells of a changed attribute instead.
 TOLD_BY = {"state": "StateChange", "milestone": "Milestone", "jeopardyAlert": "Jeopardy"}
@@ -59,9 +61,9 @@ class Kind:
     """In the store, where another API has a kind of this name."""
     created: Callable[[Runtime, Session, Json], None] = lambda runtime, session, body: None
     """It was added. May change it further (`save`)."""
-    changing: Callable[[Runtime, Json, Json], AbstractContextManager[Json]] | None = None
+    changing: Callable[[Runtime, Json, Json, float], AbstractContextManager[Json]] | None = None
     """Around the transaction that keeps a patch -> what it keeps. Has the effect before, may write to the store, and
-    undoes it on an exception. One patch of a resource at a time.
+    undoes it on an exception. One patch of a resource at a time. The last argument is `wait_s` of `change`.
     """
     removing: Callable[[Runtime, Session, Json], None] = lambda runtime, session, old: None
     """It will be gone."""
@@ -129,7 +131,7 @@ def add(session: Session, api: Api, kind: Kind, body: Json, id: str | None = Non
 def change(runtime: Runtime, api: Api, kind: Kind, id: str, patch: Json, wait_s: float = -1) -> Json:
     """A merge patch (RFC 7396). Raises NotFound, InputError, Conflict, StoreError, and what the hook raises.
 
-    `wait_s`: for how long at most it waits for another patch to have its effect.
+    `wait_s`: for how long at most it waits for another patch, or change of the same, to have its effect; -1: as long.
     """
     _check_patchable(kind, patch)
     if kind.changing is None:
@@ -138,7 +140,8 @@ def change(runtime: Runtime, api: Api, kind: Kind, id: str, patch: Json, wait_s:
             if new != old:
                 save(session, api, kind, old, new)
         return new
-    lock = _PATCHING[hash((kind.name, id)) % len(_PATCHING)]
+    with _FINDING:
+        lock = _PATCHING.setdefault((kind.name, id), threading.RLock())
     if not lock.acquire(timeout=wait_s):
         raise Conflict(f"{kind.name} {id!r} is being changed")
     try:
@@ -148,7 +151,7 @@ def change(runtime: Runtime, api: Api, kind: Kind, id: str, patch: Json, wait_s:
             return old
         if kind.machine:
             kind.machine.check_move(old[kind.machine.name], new.get(kind.machine.name, ""))
-        with kind.changing(runtime, old, new) as kept, writing(runtime) as session:
+        with kind.changing(runtime, old, new, wait_s) as kept, writing(runtime) as session:
             if kind.of(session).get(id, lock=True) != old:
                 raise Conflict(f"{kind.name} {id!r} was changed meanwhile: try again")
             save(session, api, kind, old, kept)

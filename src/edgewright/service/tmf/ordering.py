@@ -21,7 +21,7 @@ ENDED = ("completed", "failed", "partial", "rejected", "cancelled")
 
 
 def _order(body: Json) -> Json:
-    items = [{"state": "acknowledged"} | item for item in body["serviceOrderItem"]]
+    items = [item | {"state": "acknowledged"} for item in body["serviceOrderItem"]]
     return {"@type": "ServiceOrder", **body, "orderDate": now(), "state": "acknowledged", "serviceOrderItem": items}
 
 
@@ -55,7 +55,7 @@ def end_task(session: Session, task: Json, refusal: str | None = None) -> None:
 
 
 @contextmanager
-def _changing(_: Runtime, old: Json, new: Json) -> Iterator[Json]:
+def _changing(_: Runtime, old: Json, new: Json, wait_s: float) -> Iterator[Json]:
     if new["state"] != old["state"]:
         raise Conflict("state: an order moves with its workflow; to cancel it, POST a cancelServiceOrder")
     if new["serviceOrderItem"] != old["serviceOrderItem"]:

@@ -378,5 +378,6 @@ def _check(changed: str | None) -> None:
 
 
 def _text(error: BaseException) -> str:
-    """As any database takes it."""
-    return f"{type(error).__name__}: {error}"[:2000].encode(errors="replace").decode().replace("\0", "?")
+    """As any database takes it; our own errors speak for themselves."""
+    ours = type(error).__module__.startswith("edgewright.") and str(error)
+    return (ours or f"{type(error).__name__}: {error}")[:2000].encode(errors="replace").decode().replace("\0", "?")

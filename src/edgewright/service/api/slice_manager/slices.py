@@ -123,13 +123,13 @@ def get_instance(runtime: Running, instance_id: str) -> Json:
 @router.post("/network_service_instance/{instance_id}/scale", tags=[_INSTANCES], dependencies=[WithKey])
 def post_scale(runtime: Running, instance_id: str, body: bodies.Scale) -> Json:
     """Change its replicas, and what each of them has; no request fails meanwhile."""
-    return instances.view(runtime, instances.change(runtime, instance_id, **body.model_dump()))
+    return instances.view(runtime, runtime.fulfilment.scale_instance(instance_id, **body.model_dump()))
 
 
 @router.delete("/network_service_instance/{instance_id}", tags=[_INSTANCES], status_code=204, dependencies=[WithKey])
 def delete_instance(runtime: Running, instance_id: str) -> None:
-    """End an instance."""
-    instances.remove(runtime, instance_id)
+    """End an instance; one of an ordered service is terminated by an order (409)."""
+    runtime.fulfilment.remove_instance(instance_id)
 
 
 @router.get("/telemetry", tags=[_TELEMETRY])

@@ -122,7 +122,7 @@ def names_of(orders: Iterable[Order], services: Iterable[Service]) -> dict[str, 
 
 def reason(message: str) -> str:
     """Why something was not done, without the names that only programmers know."""
-    plain = re.sub(r"\b([A-Z]\w*Error|Infeasible|Conflict|NotFound): ", "", message)
+    plain = re.sub(r"\b[A-Z]\w*Error: ", "", message)
     return re.sub(r"^(feasibility: )?item \d+: ", "", plain)
 
 
