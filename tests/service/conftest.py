@@ -154,6 +154,18 @@ def real(tmp_path: Path, require: Callable[..., None]) -> Settings:
     return given
 
 
+@pytest.fixture
+def bare(real: Settings) -> Settings:
+    """The same, without a loop of its own."""
+    return real.model_copy(update={"scenario": None})
+
+
+@pytest.fixture
+def host(bare: Settings) -> Iterator[Client]:
+    with running(bare) as client:
+        yield client
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _server(request: pytest.FixtureRequest) -> None:
     if postgresql.used:

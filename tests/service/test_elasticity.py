@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,10 +14,8 @@ from hypothesis import strategies as st
 from edgewright.core.documents import parse
 from edgewright.core.errors import InputError
 from edgewright.service.elasticity.rules import Armed, Policies, Policy, step
-from edgewright.service.settings import Settings
 
 from .conftest import Client, until
-from .conftest import running as orchestrator
 from .ordering import OWN, Json, instance_of, loaded, onboarded, package, running, service_now
 
 TEXT = """
@@ -100,12 +97,6 @@ def test_bad_policies_name_the_field(change: Json, field: str) -> None:
     with pytest.raises(InputError) as told:
         parse(Policies, yaml.safe_dump(document), source="body", yaml_syntax=True)
     assert field in told.value.field
-
-
-@pytest.fixture
-def host(real: Settings) -> Iterator[Client]:
-    with orchestrator(real.model_copy(update={"scenario": None})) as client:
-        yield client
 
 
 def put(client: Client, *policies: Json) -> None:

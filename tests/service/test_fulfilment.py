@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +36,6 @@ from .ordering import (
     steps,
 )
 from .ordering import running as run_service
-
-
-@pytest.fixture
-def bare(real: Settings) -> Settings:
-    """Settings of an orchestrator without a loop of its own."""
-    return real.model_copy(update={"scenario": None})
-
-
-@pytest.fixture
-def host(bare: Settings) -> Iterator[Client]:
-    with running(bare) as client:
-        yield client
 
 
 def alive(pid: int) -> bool:
