@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from edgewright.core.documents import read
+from edgewright.drivers.balancing import BalancerFile, write_file
 from edgewright.drivers.linux.cgroups import Group, find_place, remove_place
 from edgewright.drivers.linux.services import LinuxHost
 from edgewright.service.loops.choice import choose, instance
@@ -33,6 +35,10 @@ from .ordering import (
     service_now,
 )
 from .ordering import running as run_service
+from .soak import checks
+from .soak.forks import forking
+from .soak.host import Host
+from .soak.life import Life
 from .soak.run import Soak
 
 pytestmark = pytest.mark.real
@@ -40,7 +46,6 @@ KILLS = 20
 START_TIMEOUT_S = 60.0  # that `package` gives its replicas
 
 
-@pytest.mark.skipif("EDGEWRIGHT_SOAK" not in os.environ, reason="minutes of kills: set EDGEWRIGHT_SOAK=1")
 @pytest.mark.timeout(900)
 def test_nothing_is_lost(real: Settings, tmp_path: Path) -> None:
     soak = Soak(KILLS, 1, tmp_path / "soak", real.database_url)
@@ -154,3 +159,31 @@ def test_a_folder_is_free_once_its_host_is_closed(real: Settings, tmp_path: Path
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_a_replica_that_was_about_to_go_when_a_crash_came_serves_again(real: Settings, tmp_path: Path) -> None:
+    """It had gone from the balancer's file, not yet from the record: the change was not kept."""
+    host = Host(tmp_path / "data")
+    with forking(**({"EDGEWRIGHT_DATABASE_URL": real.database_url} if real.database_url else {})) as forks:
+        life = Life(forks, host.data)
+        try:
+            life.begin()
+            life.await_up()
+            with life.client() as client:
+                id_ = run_service(client, onboarded(client, package()), replicas=2)
+            life.kill()
+            file = next(host.data.glob("instances/*/balancer.json"))
+            content = read(BalancerFile, file)
+            write_file(file, content.model_copy(update={"backends": content.backends[:1]}))
+            life.begin()
+            life.await_up()
+            assert life.starts_s[-1] < START_TIMEOUT_S
+            with life.client() as client:
+                assert service_now(client, id_)["replicas"] == 2
+                assert list(checks.standing(client, host, life.pids)) == []
+                ordered(client, item("delete", {"id": id_}))
+            assert life.end() == 0
+            assert host.left(life.pids) == []
+        finally:
+            life.abandon()
+            host.sweep(life.pids)
