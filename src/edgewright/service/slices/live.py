@@ -72,10 +72,6 @@ class Slices:
         with self.watching("slices"):
             self.hosting.close()
 
-    def check_fits(self, chunk_id: str, cpus: float, ram_mb: float) -> None:
-        """Raises Conflict where the instances in a chunk need more."""
-        instances.check_fits(self.runtime, chunk_id, cpus, ram_mb)
-
     def configure_radio(self, chunks: list[Json]) -> None:
         """All or none. Raises HostError."""
         if (controller := self.hosting.ran) is None:
