@@ -13,7 +13,7 @@ from edgewright.service.fulfilment import book, loops, steps
 from edgewright.service.fulfilment.characteristics import FIELDS, INSTANCE, chosen, value_of
 from edgewright.service.fulfilment.feasibility import Method, most_left
 from edgewright.service.refusals import Conflict
-from edgewright.service.resources.hub import Deliveries
+from edgewright.service.resources.deliveries import Deliveries
 from edgewright.service.slices import instances, records
 from edgewright.service.slices.records import Json
 from edgewright.service.workflows.durable import Workflows

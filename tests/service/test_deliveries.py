@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from edgewright.core.errors import InputError
-from edgewright.service.resources import hub as hubs
-from edgewright.service.resources.hub import Deliveries, prune, redeliver
+from edgewright.service.resources import deliveries as module
+from edgewright.service.resources.deliveries import Deliveries, prune, redeliver
 from edgewright.service.resources.outbox import check_hub, publish
 from edgewright.service.store import Store, StoreError
 from edgewright.service.store.tables import DeliveryRow, HubRow, LeaseRow, OutboxRow
@@ -62,8 +62,8 @@ def delivered(store: Store, count: int, hub: str = "hub") -> bool:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "FIRST_RETRY_S", 0.02)
-    monkeypatch.setattr(hubs, "LONGEST_RETRY_S", 0.1)
+    monkeypatch.setattr(module, "FIRST_RETRY_S", 0.02)
+    monkeypatch.setattr(module, "LONGEST_RETRY_S", 0.1)
 
 
 def test_an_event_is_as_the_standard_has_it(store: Store) -> None:
@@ -72,14 +72,14 @@ def test_an_event_is_as_the_standard_has_it(store: Store) -> None:
         before = time.time()
         with store.write() as session:
             order = {"id": "o1", "state": "acknowledged"}
-            publish(session, "ordering", CREATED, "o1", {"serviceOrder": order}, title="new", correlation_id="c")
+            publish(session, "ordering", CREATED, "o1", {"serviceOrder": order})
         deliveries.wake()
         until(lambda: receiver.got)
         assert time.time() - before < 0.9  # woken, not polled
         [body] = receiver.got
         assert body["event"] == {"serviceOrder": order}
-        assert (body["eventType"], body["domain"], body["title"]) == (CREATED, "ordering", "new")
-        assert (body["correlationId"], body["timeOcurred"]) == ("c", body["eventTime"])
+        assert (body["eventType"], body["domain"], body["title"]) == (CREATED, "ordering", CREATED)
+        assert (body["correlationId"], body["timeOcurred"]) == ("o1", body["eventTime"])
         assert body["eventTime"].endswith("Z")
         assert set(body) >= {"eventId", "description", "priority"}
         assert receiver.paths == ["/here/listener/serviceOrderCreateEvent"]
@@ -221,7 +221,7 @@ def test_slow_and_dead_hubs_hold_up_nobody(store: Store) -> None:
 
 
 def test_a_receiver_that_never_answers_is_given_up(store: Store, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "ANSWER_S", 0.2)
+    monkeypatch.setattr(module, "ANSWER_S", 0.2)
     awake = threading.Event()
     with receiving(lambda n: (awake.wait(1.0), 204)[1]) as receiver, delivering(store) as deliveries:
         subscribe(store, receiver.callback)
@@ -235,7 +235,7 @@ def test_a_receiver_that_never_answers_is_given_up(store: Store, quick: None, mo
 def test_dead_letters_are_kept_and_can_be_delivered_again(
     store: Store, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "MOST_ATTEMPTS", 3)
+    monkeypatch.setattr(module, "MOST_ATTEMPTS", 3)
     down = threading.Event()
     down.set()
     with receiving(lambda n: 500 if down.is_set() else 204) as receiver, delivering(store) as deliveries:
@@ -304,7 +304,7 @@ def test_a_deleted_hub_is_called_no_more(store: Store) -> None:
 def test_one_process_delivers(store: Store) -> None:
     with receiving() as receiver:
         subscribe(store, receiver.callback)
-        other = LeaseRow(name=hubs.LEASE, holder="elsewhere:1:1", address="", expires=time.time() + 3600)
+        other = LeaseRow(name=module.LEASE, holder="elsewhere:1:1", address="", expires=time.time() + 3600)
         with store.write() as session:
             session.add(other)
         with delivering(store):
@@ -344,7 +344,7 @@ def test_a_database_that_refuses_is_told_and_nothing_is_sent_over_and_over(
 
 LIVES = """
 import alembic.command, os, random, signal, sys, time
-from edgewright.service.resources.hub import Deliveries
+from edgewright.service.resources.deliveries import Deliveries
 from edgewright.service.resources.outbox import publish
 from edgewright.service.store import Store
 
@@ -389,6 +389,6 @@ def test_killed_again_and_again_every_event_arrives(store: Store, url: str) -> N
     assert len({body["eventId"] for body in receiver.got}) == len(kept)
     again = len(receiver.got) - len(kept)
     print(f"{len(kept)} events, {again} of them given again")
-    assert again <= 8 * hubs.BATCH
+    assert again <= 8 * module.BATCH
     firsts = list(dict.fromkeys(receiver.numbers))
     assert firsts == sorted(firsts)
