@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from edgewright.core.documents import validate
 from edgewright.core.errors import InputError
 from edgewright.service.fulfilment.characteristics import (
     ADDRESS,
@@ -23,8 +22,7 @@ from edgewright.service.packages import Package
 from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.resources.query import Condition, Query
 from edgewright.service.slices import records
-from edgewright.service.slices.instances import PACKAGE
-from edgewright.service.slices.records import Json
+from edgewright.service.slices.records import PACKAGE, Json
 from edgewright.service.tmf import catalogue, inventory, kinds, ordering
 from edgewright.service.tmf.kinds import Api, Kind
 
@@ -59,14 +57,6 @@ def managed(session: Session, reference: Mapping[str, Any]) -> Json:
     return found
 
 
-def package(session: Session, key: str) -> Package:
-    """Raises NotFound."""
-    kept = records.collection(session, PACKAGE).get(key)
-    if kept is None:
-        raise NotFound(PACKAGE, key)
-    return validate(Package, kept["descriptor"], source=f"package {key}")
-
-
 def package_of(session: Session, described: Mapping[str, Any]) -> Package:
     """Of a service's specification. Raises InputError, NotFound."""
     reference = described.get("serviceSpecification") or {}
@@ -75,7 +65,7 @@ def package_of(session: Session, described: Mapping[str, Any]) -> Package:
     specification = _known(session, SPECIFICATION, reference["id"])
     for each in specification.get("attachment") or ():
         if each.get("attachmentType") == PACKAGE:
-            return package(session, each["name"])
+            return records.package(session, each["name"])
     allowed = "one that a package was onboarded for: it has an attachment of the type `package`"
     raise InputError("service.serviceSpecification.id", reference["id"], allowed)
 

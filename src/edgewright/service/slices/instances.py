@@ -12,10 +12,9 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgewright.core.documents import validate
 from edgewright.core.errors import CapacityError, InputError
 from edgewright.service.packages import Package
-from edgewright.service.refusals import Conflict, NotFound, NotSupported
+from edgewright.service.refusals import Conflict, NotSupported
 from edgewright.service.slices import compute, records
 from edgewright.service.slices.instance import Instance
 from edgewright.service.slices.records import (
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from edgewright.service.runtime import Runtime
-
-PACKAGE = "package"
 
 
 def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
@@ -150,11 +147,7 @@ def view(runtime: Runtime, record: Json) -> Json:
 
 def package_of(session: Session, service_id: str) -> Package:
     """Of a network service. Raises NotFound."""
-    service = records.known(session, SERVICE, service_id)
-    kept = records.collection(session, PACKAGE).get(service["package"])
-    if kept is None:
-        raise NotFound(PACKAGE, service["package"])
-    return validate(Package, kept["descriptor"], source=f"package {service['package']}")
+    return records.package(session, records.known(session, SERVICE, service_id)["package"])
 
 
 def check_ranges(package: Package, wanted: Mapping[str, Any]) -> None:
