@@ -47,7 +47,8 @@ def publish(session: Session, api: str, type_: str, subject: str, event: Json) -
     hubs = select(HubRow).where(HubRow.api == api).with_for_update(read=True, key_share=True)
     for hub in session.scalars(hubs):
         if matches(event | told, interest(hub.query).conditions):
-            session.add(DeliveryRow(hub=hub.id, event=row.seq, state="waiting", attempts=0, due=now, error=""))
+            more = {"state": "waiting", "attempts": 0, "since": now, "due": now, "error": ""}
+            session.add(DeliveryRow(hub=hub.id, event=row.seq, **more))
     session.flush()
 
 
