@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from edgewright.core.errors import InputError
 
@@ -141,6 +142,12 @@ class RanController(Protocol):
     def remove(self, id: str) -> None:
         """It need not be there."""
         ...
+
+
+RanDriver = Callable[[Mapping[str, Any]], RanController]
+"""A RAN infrastructure as it is registered (`id`, `name`, `ran_infrastructure_data`, ...) -> its controller, for one
+slice to be activated or deactivated. Raises HostError where it cannot be reached.
+"""
 
 
 def frequency_mhz(arfcn: int, technology: Technology = "nr") -> float:

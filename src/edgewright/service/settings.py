@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     """Scenario of a migration loop, started where the store knows none of its name."""
     driver: Literal["auto", "linux", "simulated"] = "auto"
     """`auto`: this host's control groups where it permits them, else simulated, and it says so."""
+    ran_controller: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
+    """`package.module:callable`, a `drivers.ran.RanDriver`. None: radio chunks are only booked."""
     api_url: str | None = None
     """Where the page finds the API; needed for role `ui`."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
