@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
     """Further names by which a browser may call this server, with commas; addresses and localhost always may."""
     retention_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
-    """Decisions and events older than this are deleted."""
+    """Decisions, events and ended orders of policies older than this are deleted."""
 
     @property
     def url(self) -> str:
