@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 from sqlalchemy import func, select
 
-from edgewright.service.resources.hub import Deliveries
+from edgewright.service.resources.deliveries import Deliveries
 from edgewright.service.resources.outbox import publish
 from edgewright.service.store import Store
 from edgewright.service.store.tables import DeliveryRow, HubRow

@@ -214,9 +214,9 @@ def test_a_chunk_keeps_what_a_change_under_way_needs(host: Client) -> None:
     runtime, record = host.made.runtime, instance_of(host, id)
     assert runtime is not None
     instance = runtime.slices.running[record["id"]]
-    assert instances.needs(runtime, record["compute_chunk_id"]) == (pytest.approx(0.2), 64.0)
+    assert compute.needed(runtime, record["compute_chunk_id"]) == (pytest.approx(0.2), 64.0)
     instance.needs = record | {"replicas": 3}
-    assert instances.needs(runtime, record["compute_chunk_id"]) == (pytest.approx(0.6), 192.0)
+    assert compute.needed(runtime, record["compute_chunk_id"]) == (pytest.approx(0.6), 192.0)
     instance.needs = None
 
 

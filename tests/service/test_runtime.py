@@ -21,7 +21,7 @@ from edgewright.service.loops.orders import keep_loop, pin
 from edgewright.service.refusals import Conflict
 from edgewright.service.runtime import Runtime
 from edgewright.service.settings import Settings
-from edgewright.service.slices import compute
+from edgewright.service.slices import compute, records
 from edgewright.service.store import Store, StoreError
 
 from .conftest import scenario, settings, until, write_scenario
@@ -230,7 +230,9 @@ def test_a_pin_that_no_longer_fits_an_edited_slice_is_dropped(tmp_path: Path, st
 def test_minimums_above_a_resized_chunk_are_refused_and_the_old_scenario_runs(tmp_path: Path, start: Start) -> None:
     runtime = start(settings(tmp_path))
     running(runtime)
-    chunk = next(chunk for chunk in compute.all_chunks(runtime) if chunk["loop"] == "demo")
+    with runtime.store.read() as session:
+        chunk = records.named(session, records.COMPUTE_CHUNK, "slice of demo")
+    assert chunk
     compute.resize(runtime, chunk["id"], cpus=0.3)
     runtime.close()
     edited = scenario()

@@ -10,7 +10,7 @@ import pytest
 from edgewright.service.fulfilment import steps as workflow
 from edgewright.service.fulfilment.characteristics import CHOICES, specified
 from edgewright.service.packages import Package
-from edgewright.service.resources import machine
+from edgewright.service.tmf.states import SERVICE_ORDER
 from edgewright.service.ui.orders import words
 from edgewright.service.ui.orders.feed import OrdersView
 from edgewright.service.ui.orders.shapes import (
@@ -44,7 +44,7 @@ def test_every_step_and_state_has_its_words() -> None:
     items = [{"id": str(i), "action": action} for i, action in enumerate(("add", "modify", "delete"))]
     names = [step.name for step in workflow.steps_of(None, {"order": "o", "items": items})]  # type: ignore[arg-type]
     assert {name.rpartition(": ")[2] for name in names} == set(words.STEPS)
-    assert {*machine.SERVICE_ORDER.moves, *machine.SERVICE_ORDER.initial} <= set(words.STATES)
+    assert {*SERVICE_ORDER.moves, *SERVICE_ORDER.initial} <= set(words.STATES)
     assert {choice.name for choice in CHOICES} == set(words.LABELS)
 
 

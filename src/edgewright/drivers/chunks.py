@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -31,15 +31,6 @@ class Quota:
             raise InputError("memory_bytes", self.memory_bytes, "an amount > 0")
         if self.storage_bytes < 0:
             raise InputError("storage_bytes", self.storage_bytes, "an amount > 0, or 0 for no storage")
-
-
-@dataclass(frozen=True)
-class ChunkUsage:
-    """What a compute chunk uses. `cpu_s` is cumulative since its control groups were made."""
-
-    cpu_s: float
-    memory_bytes: int  # working set: usage minus inactive file cache
-    storage_bytes: int
 
 
 @dataclass(frozen=True)
@@ -78,10 +69,6 @@ class ComputeChunk(Protocol):
         Less CPU than a service's limit is refused, less memory or storage than is in use, and less storage while a
         service runs (on some hosts more, too). InputError for a quota that this kind of host can never give.
         """
-        ...
-
-    def usage(self) -> ChunkUsage:
-        """Now. Raises HostError where it cannot be read."""
         ...
 
     def close(self) -> None:
@@ -164,14 +151,6 @@ class Wire:
     device: str
 
 
-@dataclass(frozen=True)
-class WireBytes:
-    """By an instance since it was attached, Ethernet headers counted, what the rate then dropped too."""
-
-    sent: int
-    received: int
-
-
 class NetworkChunk(Protocol):
     """An isolated layer-2 network. Thread-safe. Instances' names follow host.NAME_PATTERN.
 
@@ -218,8 +197,8 @@ class NetworkChunk(Protocol):
         """All or nothing: after a HostError the old rate stays."""
         ...
 
-    def counters(self) -> Mapping[str, WireBytes]:
-        """By instance."""
+    def attached(self) -> set[str]:
+        """Instances that have a wire."""
         ...
 
     def close(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from edgewright.core.errors import InputError
 
@@ -104,7 +105,7 @@ class CellTopology:
     technology: Technology = "nr"
 
     def __post_init__(self) -> None:
-        most = max_prbs(self.bandwidth_mhz, self.scs_khz, self.technology, fr2=_is_fr2(self.arfcn, self.technology))
+        most = max_prbs(self.bandwidth_mhz, self.scs_khz, self.technology, fr2=is_fr2(self.arfcn, self.technology))
         if not 1 <= self.prbs <= most:
             raise InputError("prbs", self.prbs, f"1 .. {most}")
         if not re.fullmatch(r"[0-9]{5,6}", self.plmn):
@@ -143,6 +144,12 @@ class RanController(Protocol):
         ...
 
 
+RanDriver = Callable[[Mapping[str, Any]], RanController]
+"""A RAN infrastructure as it is registered (`id`, `name`, `ran_infrastructure_data`, ...) -> its controller, for one
+slice to be activated or deactivated. Raises HostError where it cannot be reached.
+"""
+
+
 def frequency_mhz(arfcn: int, technology: Technology = "nr") -> float:
     """Of a channel number, in LTE a downlink one. Raises InputError for one that does not exist."""
     if technology == "lte":
@@ -156,14 +163,6 @@ def frequency_mhz(arfcn: int, technology: Technology = "nr") -> float:
     return (offset_khz + step_khz * (arfcn - first)) / 1000
 
 
-def arfcn_of(mhz: float) -> int:
-    """NR channel number of a frequency. Raises InputError for one that is not on the global raster."""
-    number = min(_number(round(mhz * 1000)), LAST_ARFCN) if 0 <= mhz <= 100_000 else 0
-    if not abs(frequency_mhz(number) - mhz) < 1e-6:  # a NaN is none either
-        raise InputError("mhz", mhz, "a frequency of the NR global raster, 0 .. 100000 MHz")
-    return number
-
-
 def bands_of(arfcn: int, technology: Technology = "nr") -> tuple[str, ...]:
     """Bands in which it is a downlink channel; bands overlap in NR."""
     if technology == "lte":
@@ -174,12 +173,8 @@ def bands_of(arfcn: int, technology: Technology = "nr") -> tuple[str, ...]:
 def downlink_arfcns(band: str) -> range:
     """The channels of an NR band."""
     _, downlink, step = NR_BANDS[band]
-    return _channels(downlink, step)
-
-
-def uplink_arfcns(band: str) -> range:
-    uplink, _, step = NR_BANDS[band]
-    return _channels(uplink, step)
+    first, last = (_number(edge * 1000) for edge in downlink)
+    return range(first, last + (frequency_mhz(last) <= downlink[1]), step)
 
 
 def duplex_of(band: str, technology: Technology = "nr") -> Duplex:
@@ -189,10 +184,15 @@ def duplex_of(band: str, technology: Technology = "nr") -> Duplex:
     return "tdd" if uplink == downlink else "fdd"
 
 
+def is_fr2(arfcn: int, technology: Technology) -> bool:
+    """Whether the channel is above 24.25 GHz. Raises InputError for one that does not exist."""
+    return technology == "nr" and frequency_mhz(arfcn) * 1000 >= FR2_KHZ
+
+
 def max_prbs(bandwidth_mhz: float, scs_khz: int, technology: Technology = "nr", *, fr2: bool = False) -> int:
     """Resource blocks of a whole carrier. Raises InputError for a combination that does not exist.
 
-    `fr2`: above 24.25 GHz, where the same bandwidth and spacing may have other numbers.
+    `fr2`: see `is_fr2`; the same bandwidth and spacing may have other numbers there.
     """
     tables = LTE_PRBS if technology == "lte" else NR_FR2_PRBS if fr2 else NR_FR1_PRBS
     if scs_khz not in tables:
@@ -209,20 +209,11 @@ def _number(khz: int) -> int:
     return first - (offset_khz - khz) // step_khz  # past a row's end it is the next one's first
 
 
-def _channels(mhz: tuple[int, int], step: int) -> range:
-    first, last = (_number(edge * 1000) for edge in mhz)
-    return range(first, last + (frequency_mhz(last) <= mhz[1]), step)
-
-
 def _downlink_mhz(band: str, technology: Technology) -> tuple[float, float]:
     if technology == "nr":
         return NR_BANDS[band][1]
     low, first, last, _ = LTE_BANDS[band]
     return low, low + (last - first + 1) / 10
-
-
-def _is_fr2(arfcn: int, technology: Technology) -> bool:
-    return technology == "nr" and frequency_mhz(arfcn) * 1000 >= FR2_KHZ
 
 
 def _named(technology: Technology) -> str:

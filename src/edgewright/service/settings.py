@@ -66,12 +66,14 @@ class Settings(BaseSettings):
     """Scenario of a migration loop, started where the store knows none of its name."""
     driver: Literal["auto", "linux", "simulated"] = "auto"
     """`auto`: this host's control groups where it permits them, else simulated, and it says so."""
+    ran_controller: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
+    """`package.module:callable`, a `drivers.ran.RanDriver`. None: radio chunks are only booked."""
     api_url: str | None = None
     """Where the page finds the API; needed for role `ui`."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
     """Further names by which a browser may call this server, with commas; addresses and localhost always may."""
     retention_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
-    """Decisions and events older than this are deleted."""
+    """Decisions, events and ended orders of policies older than this are deleted."""
 
     @property
     def url(self) -> str:

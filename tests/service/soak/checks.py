@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from edgewright.core.errors import InputError
 from edgewright.drivers.linux.cgroups import Group, Place, find_place, inside
 from edgewright.service.refusals import Conflict
-from edgewright.service.resources import machine
 from edgewright.service.store.tables import DeliveryRow, OutboxRow, WorkflowRow
+from edgewright.service.tmf.states import CANCEL_SERVICE_ORDER, SERVICE, SERVICE_ORDER
 
 from ..ordering import ENDED, INVENTORY, MANAGER, ORDERING, Json
 from .host import Host
@@ -24,8 +24,7 @@ from .journal import Journal, Thing
 MB = 1_000_000
 EMPTY = ("compute_chunk", "network_chunk", "slic3", "network_service_instance")
 OF_ITEMS = {"completed": {"completed"}, "failed": {"failed"}, "rejected": {"rejected"}, "cancelled": {"cancelled"}}
-MACHINES = {"serviceOrder": machine.SERVICE_ORDER, "cancelServiceOrder": machine.CANCEL_SERVICE_ORDER}
-MACHINES |= {"service": machine.SERVICE}
+MACHINES = {"serviceOrder": SERVICE_ORDER, "cancelServiceOrder": CANCEL_SERVICE_ORDER, "service": SERVICE}
 
 
 def everything(api: httpx.Client, host: Host, journal: Journal, pids: list[int], engine: Engine) -> Iterator[str]:

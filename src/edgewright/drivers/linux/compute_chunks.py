@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from edgewright.core.errors import InputError
-from edgewright.drivers.chunks import ChunkUsage, ComputeCapacity, Quota
+from edgewright.drivers.chunks import ComputeCapacity, Quota
 from edgewright.drivers.host import NAME_PATTERN, HostError
 from edgewright.drivers.linux.cgroups import (
     Group,
@@ -79,13 +79,6 @@ class LinuxComputeChunk:
                     raise HostError(self.id, str(error)) from error
                 raise
             self.quota = quota
-
-    def usage(self) -> ChunkUsage:
-        try:
-            counters = self._group.counters()
-            return ChunkUsage(counters.cpu_s, counters.memory_bytes, self._storage.used_bytes)
-        except OSError as error:
-            raise HostError(self.id, str(error)) from error
 
     def close(self) -> None:
         with self._changing:

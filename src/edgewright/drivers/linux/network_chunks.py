@@ -26,7 +26,7 @@ from ipaddress import IPv4Interface
 from typing import Any, Literal
 
 from edgewright.core.errors import CapacityError, InputError
-from edgewright.drivers.chunks import Underlay, Wire, WireBytes
+from edgewright.drivers.chunks import Underlay, Wire
 from edgewright.drivers.host import NAME_PATTERN, HostError
 from edgewright.drivers.linux.namespaces import FOLDER, TIMEOUT_S, NetworkError, batch, inside, remove
 
@@ -101,14 +101,10 @@ class LinuxNetworkChunk:
                 raise
             self.rate_mbps = rate_mbps
 
-    def counters(self) -> dict[str, WireBytes]:
+    def attached(self) -> set[str]:
         with _failures(self.id):
             devices = _devices(self.namespace)
-        return {
-            device["ifalias"]: WireBytes(device["stats64"]["rx"]["bytes"], device["stats64"]["tx"]["bytes"])
-            for device in devices.values()
-            if _is_port(device["ifname"]) and "ifalias" in device
-        }
+        return {each["ifalias"] for name, each in devices.items() if _is_port(name) and "ifalias" in each}
 
     def close(self) -> None:
         with self._lock, _failures(self.id):
@@ -296,7 +292,7 @@ def _devices(namespace: str) -> dict[str, dict[str, Any]]:
     if not os.path.ismount(FOLDER / namespace):  # a file alone: `ip netns add` was killed before it mounted
         return {}
     done = subprocess.run(
-        ["ip", "-j", "-d", "-s", "-n", namespace, "link", "show"],
+        ["ip", "-j", "-d", "-n", namespace, "link", "show"],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,

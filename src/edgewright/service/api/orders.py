@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.fulfilment import book
 from edgewright.service.refusals import NotFound
-from edgewright.service.resources.hub import redeliver
+from edgewright.service.resources.deliveries import redeliver
 from edgewright.service.store.tables import DeliveryRow, HubRow, OutboxRow
 
 router = APIRouter(prefix="/api/edgewright/v1", tags=["order"])

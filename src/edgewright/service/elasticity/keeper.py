@@ -1,4 +1,4 @@
-"""Evaluates the policies every second against what the services' loops see, and acts through the standard APIs."""
+"""Evaluates the policies every second against what the services' loops see; those that fire place orders."""
 
 from __future__ import annotations
 
@@ -9,27 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.core.documents import validate
 from edgewright.core.errors import CapacityError, InputError
-from edgewright.drivers.host import HostError
 from edgewright.scaling.model import MB
 from edgewright.scaling.observation import Observation
-from edgewright.service.elasticity.rules import Armed, Policies, Policy, step
-from edgewright.service.fulfilment import book
-from edgewright.service.fulfilment.characteristics import LOOP, ranges, value_of
-from edgewright.service.refusals import Conflict, NotFound
+from edgewright.service.elasticity import orders
+from edgewright.service.elasticity.rules import Armed, MoveCpu, Policies, Policy, step
+from edgewright.service.fulfilment.characteristics import LOOP, value_of
+from edgewright.service.refusals import NotFound
 from edgewright.service.resources.collection import Collection
 from edgewright.service.resources.query import Condition, Query
 from edgewright.service.slices.records import Json
 from edgewright.service.store import StoreError
-from edgewright.service.tmf import inventory, kinds, ordering
+from edgewright.service.tmf import inventory
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
 
-INTERVAL_S = 1.0
+INTERVAL_S, PRUNE_S = 1.0, 30.0
+CLOSE_S = 5.0  # a database that does not answer holds up nobody for longer
 KIND, ID = "elasticity", "policies"
 NONE = Policies(format="edgewright.policies/1")
-REFUSALS = (CapacityError, Conflict, HostError, InputError, NotFound, StoreError)
+REFUSALS = (CapacityError, InputError, NotFound, StoreError)
 ACTIVE = Query((Condition("state", "eq", ("active",)),), limit=10_000)
+States = dict[tuple[str, str], Armed]  # by policy and service
+
+
+@dataclass(frozen=True)
+class _Now:
+    """What one evaluation is about."""
+
+    services: list[Json]
+    seen: dict[str, Observation | None]  # by service
+    changing: set[str]  # services that orders are about to change
 
 
 @dataclass
@@ -38,8 +48,9 @@ class Elasticity:
 
     runtime: Runtime
     policies: Policies = NONE
-    armed: dict[tuple[str, str], Armed] = field(default_factory=dict)  # by policy and service
+    armed: States = field(default_factory=dict)  # replaced as a whole, never changed
     trouble: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # policies, and what of them is armed
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -47,15 +58,16 @@ class Elasticity:
         """Raises StoreError."""
         with self.runtime.store.read() as session:
             kept = Collection(session, KIND).get(ID)
-        self.policies = validate(Policies, kept["document"], source="policies") if kept else NONE
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="elasticity", daemon=True)
+        self._take(validate(Policies, kept["document"], source="policies") if kept else NONE)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(self._stop,), name="elasticity", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
+        """Within CLOSE_S."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_S)
             self._thread = None
 
     def replace(self, policies: Policies) -> None:
@@ -64,83 +76,87 @@ class Elasticity:
         with self.runtime.store.write() as session:
             kept = Collection(session, KIND)
             (kept.put if kept.get(ID) else kept.add)(ID, body)
-        self.policies, self.armed = policies, {}
+        self._take(policies)
         self.runtime.recorder.event("policies", f"{len(policies.policies)} policies of elasticity are in force")
 
-    def _run(self) -> None:
-        while not self._stop.wait(INTERVAL_S):
+    def _take(self, policies: Policies) -> None:
+        with self._lock:
+            self.policies, self.armed = policies, {}
+
+    def _run(self, stop: threading.Event) -> None:
+        next_prune = 0.0
+        while not stop.wait(INTERVAL_S):
+            now = time.monotonic()
             try:
-                self.evaluate(time.monotonic())
+                self.evaluate(now)
+                if now >= next_prune:
+                    gone = orders.prune(self.runtime, self.runtime.settings.retention_hours * 3600)
+                    next_prune = now + (INTERVAL_S if gone == orders.PRUNE_BATCH else PRUNE_S)
                 self.trouble = []
             except Exception as error:  # nothing may end this thread
                 self.trouble = [f"policies of elasticity: {type(error).__name__}: {error}"]
 
     def evaluate(self, t: float) -> None:
-        """Every policy once, for each service in its scope. Raises StoreError."""
-        if not self.policies.policies:
+        """Every policy once, for each active service in its scope. Raises StoreError."""
+        with self._lock:
+            policies, was = self.policies, self.armed
+        if not policies.policies:
             return
         with self.runtime.store.read() as session:
             services = inventory.SERVICE.of(session).find(ACTIVE).bodies
-        seen = {service["id"]: self._seen(service) for service in services}
-        for policy in self.policies.policies:
+            changing = orders.changing(session)
+        now = _Now(services, {service["id"]: self._seen(service) for service in services}, changing)
+        armed: States = {}
+        for policy in policies.policies:
             for service in services:
                 if _in_scope(policy, service):
-                    key, now = (policy.name, service["id"]), seen[service["id"]]
-                    value = None if now is None else metric(policy.metric, now)
-                    self.armed[key], fires = step(policy, self.armed.get(key, Armed()), t, value)
+                    key, seen = (policy.name, service["id"]), now.seen[service["id"]]
+                    value = None if seen is None else metric(policy.metric, seen)
+                    is_changing = service["id"] in changing
+                    armed[key], fires = step(policy, was.get(key, Armed()), t, value, is_changing=is_changing)
                     if fires:
-                        self._act(policy, service, services, seen)
+                        self._act(policy, service, f"{policy.name}: {policy.metric} {value:.3g}", now)
+        with self._lock:
+            if self.policies is policies:  # nobody replaced them meanwhile
+                self.armed = armed
 
     def _seen(self, service: Json) -> Observation | None:
         loop = self.runtime.loops.get(value_of(service, LOOP) or "")
         return loop.observation if loop is not None else None
 
-    def _act(self, policy: Policy, service: Json, services: list[Json], seen: dict[str, Observation | None]) -> None:
-        why = f"{policy.name}: {policy.metric} {self.armed[policy.name, service['id']].value:.3g}"
+    def _act(self, policy: Policy, service: Json, why: str, now: _Now) -> None:
+        """By an order, whose workflow gives back what it took where the rest cannot be done."""
         try:
-            if policy.action.replicas:
-                told = self._replicate(policy.action.replicas, service)
+            if policy.action.move_cpu is not None:
+                changes, told = self._moved(policy.action.move_cpu, service, now)
             else:
-                told = self._move(policy, service, services, seen)
+                changes, told = self._replicated(policy.action.replicas or 0, service)
+            if not changes:
+                return
+            order = orders.place(self.runtime, policy.name, changes)
         except REFUSALS as error:
             self._tell("policy_refused", service, f"{why}: {error}")
         else:
-            if told:
-                self._tell("policy_fired", service, f"{why}: {told}")
+            now.changing.update(changes)
+            self._tell("policy_fired", service, f"{why}: order {order}: {told}")
 
-    def _replicate(self, more: int, service: Json) -> str:
-        """ "" where there are as many as may be."""
-        with self.runtime.store.read() as session:
-            least, most, _ = ranges(book.package_of(session, service))["replicas"]
-        have = int(value_of(service, "replicas"))
-        wanted = int(min(max(have + more, least), most))
+    def _replicated(self, more: int, service: Json) -> tuple[orders.Changes, str]:
+        """Nothing where there are as many as may be."""
+        have, wanted = int(value_of(service, "replicas")), orders.replicas(self.runtime, service, more)
         if wanted == have:
-            return ""
-        book.change_service(self.runtime, service["id"], {"replicas": wanted})
-        return f"replicas {have} -> {wanted}"
+            return {}, ""
+        return {service["id"]: {"replicas": wanted}}, f"replicas {have} -> {wanted}"
 
-    def _move(self, policy: Policy, service: Json, services: list[Json], seen: dict[str, Observation | None]) -> str:
-        """By an order, whose workflow gives back what it took where the rest cannot be done."""
-        move = policy.action.move_cpu
-        assert move is not None
-        giver = next((each for each in services if move.from_service in (each["id"], each.get("name"))), None)
+    def _moved(self, move: MoveCpu, service: Json, now: _Now) -> tuple[orders.Changes, str]:
+        """Nothing where the giver is busy, or there is too little to move."""
+        giver = next((each for each in now.services if move.from_service in (each["id"], each.get("name"))), None)
         if giver is None or giver["id"] == service["id"]:
             raise NotFound("active service", move.from_service, "from_service")
-        idle = seen[giver["id"]]
-        if idle is None or metric("cpu_utilization", idle) > move.idle_below:
-            return ""
-        with self.runtime.store.read() as session:
-            least = ranges(book.package_of(session, giver))["cpu"][0]
-            most = ranges(book.package_of(session, service))["cpu"][1]
-        has, gets = float(value_of(giver, "cpu")), float(value_of(service, "cpu"))
-        cores = round(min(move.cores, has - least, most - gets), 4)
-        if cores <= 0:
-            return ""
-        items = [_modified(giver, has - cores, "1"), _modified(service, gets + cores, "2")]
-        body = {"description": f"policy {policy.name}", "category": "elasticity", "serviceOrderItem": items}
-        order = kinds.create(self.runtime, ordering.API, ordering.SERVICE_ORDER, body)
-        self.runtime.fulfilment.workflows.wake()
-        return f"order {order['id']}: {cores:g} cores from {giver.get('name') or giver['id']}"
+        idle = now.seen[giver["id"]]
+        if idle is None or metric("cpu_utilization", idle) > move.idle_below or giver["id"] in now.changing:
+            return {}, ""
+        cores, changes = orders.moved(self.runtime, giver, service, move.cores)
+        return changes, f"{cores:g} cores from {giver.get('name') or giver['id']}"
 
     def _tell(self, kind: str, service: Json, detail: str) -> None:
         self.runtime.recorder.event(kind, detail, loop=value_of(service, LOOP) or "")
@@ -165,8 +181,3 @@ def _in_scope(policy: Policy, service: Json) -> bool:
     if scope.specification is not None and service["serviceSpecification"].get("name") != scope.specification:
         return False
     return scope.service in ("*", service["id"], service.get("name"))
-
-
-def _modified(service: Json, cpu: float, item: str) -> Json:
-    characteristics = [{"name": "cpu", "value": round(cpu, 4)}]
-    return {"id": item, "action": "modify", "service": {"id": service["id"], "serviceCharacteristic": characteristics}}

@@ -1,8 +1,9 @@
 """What a policy is, and when it fires: pure.
 
 A policy arms when its metric passes the threshold, fires once it has been armed for `for_s` and is still beyond the
-threshold, and again every `cooldown_s` while that lasts. It disarms only beyond `clear`, so that a metric that wavers
-around the threshold neither fires at once nor starts anew each time (hysteresis).
+threshold, and again every `cooldown_s` while that lasts, but never while an order changes the service. It disarms only
+beyond `clear`, so that a metric that wavers around the threshold neither fires at once nor starts anew each time
+(hysteresis).
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class MoveCpu(Part):
     """From another slice to the service's: an order of two modifications."""
 
     cores: Annotated[float, Field(gt=0, le=64)]
-    """Of each replica."""
+    """In sum: what all replicas of the one lose, those of the other get; less where their ranges allow no more."""
     from_service: Named
     """Name or id; it keeps at least what its package says."""
     idle_below: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -116,8 +117,11 @@ class Armed:
     value: float | None = None
 
 
-def step(policy: Policy, was: Armed, t: float, value: float | None) -> tuple[Armed, bool]:
-    """One value of the metric, None where it cannot be read -> the new state, whether it fires."""
+def step(policy: Policy, was: Armed, t: float, value: float | None, *, is_changing: bool = False) -> tuple[Armed, bool]:
+    """One value of the metric, None where it cannot be read -> the new state, whether it fires.
+
+    It waits while the service `is_changing`: what was ordered last has yet to show in the metric.
+    """
     if value is None:
         return replace(was, since=None, value=None), False
     condition, since = policy.condition, was.since
@@ -125,6 +129,6 @@ def step(policy: Policy, was: Armed, t: float, value: float | None) -> tuple[Arm
         since = t if since is None else since
     elif condition.is_clear(value):
         since = None
-    rested = was.fired is None or t - was.fired >= policy.cooldown_s
+    rested = not is_changing and (was.fired is None or t - was.fired >= policy.cooldown_s)
     fires = since is not None and t - since >= condition.for_s and condition.is_beyond(value) and rested
     return Armed(since, t if fires else was.fired, value), fires

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from edgewright.core.documents import validate
 from edgewright.core.errors import InputError
 from edgewright.service.fulfilment.characteristics import (
     ADDRESS,
@@ -24,8 +23,7 @@ from edgewright.service.packages import Package
 from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.resources.query import Condition, Query
 from edgewright.service.slices import records
-from edgewright.service.slices.instances import PACKAGE
-from edgewright.service.slices.records import Json
+from edgewright.service.slices.records import PACKAGE, Json
 from edgewright.service.tmf import catalogue, inventory, kinds, ordering
 from edgewright.service.tmf.kinds import Api, Kind
 
@@ -79,15 +77,7 @@ def owner(session: Session, instance_id: str) -> Json | None:
 
 def package_run(session: Session, service: Mapping[str, Any]) -> Package:
     """Of a service that runs: whatever became of its specification. Raises NotFound."""
-    return package(session, records.known(session, records.INSTANCE, value_of(service, INSTANCE))["package"])
-
-
-def package(session: Session, key: str) -> Package:
-    """Raises NotFound."""
-    kept = records.collection(session, PACKAGE).get(key)
-    if kept is None:
-        raise NotFound(PACKAGE, key)
-    return validate(Package, kept["descriptor"], source=f"package {key}")
+    return records.package(session, records.known(session, records.INSTANCE, value_of(service, INSTANCE))["package"])
 
 
 def package_of(session: Session, described: Mapping[str, Any]) -> Package:
@@ -97,7 +87,7 @@ def package_of(session: Session, described: Mapping[str, Any]) -> Package:
         raise InputError("service.serviceSpecification.id", None, "the id of a service specification")
     specification = _known(session, SPECIFICATION, reference["id"])
     if key := package_key(specification):
-        return package(session, key)
+        return records.package(session, key)
     allowed = "one that a package was onboarded for: it has an attachment of the type `package`"
     raise InputError("service.serviceSpecification.id", reference["id"], allowed)
 

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgewright.scaling.model import MB
 from edgewright.scaling.queueing import late_share
 from edgewright.service.packages import Package
-
-GB = 1_000_000_000
+from edgewright.service.slices.hosting import amounts
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,8 @@ class Demand:
 
     @property
     def amounts(self) -> dict[str, float]:
-        return {
-            "cpu": self.replicas * self.cpu,
-            "memory_bytes": self.replicas * self.memory_mb * MB,
-            "storage_bytes": self.package.storage_gb * GB,
-        }
+        cpus, ram_mb = self.replicas * self.cpu, self.replicas * self.memory_mb
+        return amounts(cpus=cpus, ram_mb=ram_mb, storage_gb=self.package.storage_gb)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from edgewright.service.fulfilment import book, loops, steps
 from edgewright.service.fulfilment.characteristics import FIELDS, INSTANCE, SLICE, chosen, runs_here, value_of
 from edgewright.service.fulfilment.feasibility import Method, most_left
 from edgewright.service.refusals import Conflict
-from edgewright.service.resources.hub import Deliveries
+from edgewright.service.resources.deliveries import Deliveries
 from edgewright.service.slices import instances, records
 from edgewright.service.slices.records import Json
 from edgewright.service.workflows.durable import Workflows
@@ -175,7 +175,7 @@ class Fulfilment:
     def withdrawing(self, session: Session, specification: Json) -> None:
         """Raises Conflict where a package is offered by it."""
         if key := book.package_key(specification):
-            kept = records.collection(session, instances.PACKAGE).get(key)
+            kept = records.collection(session, records.PACKAGE).get(key)
             if kept is not None and kept["serviceSpecification"]["id"] == specification["id"]:
                 raise Conflict(f"it offers package {key}: delete that")
 

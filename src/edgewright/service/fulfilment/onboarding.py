@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from edgewright.core.documents import validate
 from edgewright.service.fulfilment.characteristics import specified
 from edgewright.service.packages import Package
-from edgewright.service.refusals import Conflict, NotFound
+from edgewright.service.refusals import Conflict
 from edgewright.service.resources.query import Condition, Query
 from edgewright.service.slices import records
-from edgewright.service.slices.instances import PACKAGE
-from edgewright.service.slices.records import ALL, Json
+from edgewright.service.slices.records import ALL, PACKAGE, Json
 from edgewright.service.tmf import catalogue, kinds
 from edgewright.service.tmf.kinds import Kind
 
@@ -50,14 +48,14 @@ def packages(runtime: Runtime) -> list[Json]:
 def package(runtime: Runtime, key: str) -> Json:
     """Raises NotFound."""
     with runtime.store.read() as session:
-        return view(runtime, _known(session, key))
+        return view(runtime, records.known(session, PACKAGE, key))
 
 
 def remove(runtime: Runtime, key: str) -> None:
     """With its artefacts that no other names, and its place in the catalogue. Raises NotFound, Conflict while used."""
     with runtime.changing:
         with runtime.store.write() as session:
-            kept = _known(session, key)
+            kept = records.known(session, PACKAGE, key)
             for service in records.listed(session, records.SERVICE):
                 if service["package"] == key:
                     records.remove(session, records.SERVICE, service["id"])  # raises Conflict while instances run
@@ -69,14 +67,7 @@ def remove(runtime: Runtime, key: str) -> None:
 
 def view(runtime: Runtime, kept: Json) -> Json:
     """With the names of the artefacts that are still to be sent."""
-    descriptor = validate(Package, kept["descriptor"], source=f"package {kept['id']}")
-    return kept | {"missing": runtime.slices.artefacts.missing(descriptor)}
-
-
-def _known(session: Session, key: str) -> Json:
-    if (kept := records.collection(session, PACKAGE).get(key)) is None:
-        raise NotFound(PACKAGE, key)
-    return kept
+    return kept | {"missing": runtime.slices.artefacts.missing(records.as_package(kept))}
 
 
 def _offer(session: Session, package: Package) -> Json:

@@ -290,7 +290,7 @@ class Adding:
     def _wanted(self, context: Context) -> tuple[dict[str, float], Package]:
         feasible = self._feasible(context)
         with self.runtime.store.read() as session:
-            return feasible["wanted"], book.package(session, feasible["package"])
+            return feasible["wanted"], records.package(session, feasible["package"])
 
     def _output(self, context: Context, step: str) -> Json:
         return context.output_of(f"{self.item_id}: {step}")

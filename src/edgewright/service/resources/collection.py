@@ -86,6 +86,11 @@ class Collection:
         gone = delete(RESOURCES).where(RESOURCES.c.kind == self.kind, RESOURCES.c.id == id)
         return self.session.scalar(gone.returning(RESOURCES.c.seq)) is not None
 
+    def ids(self, conditions: Sequence[Condition], before: float, limit: int) -> list[str]:
+        """Of the first ones that meet the conditions and were not changed since then (Unix time, s)."""
+        where = [ResourceRow.kind == self.kind, ResourceRow.updated < before, *map(self._holds, conditions)]
+        return list(self.session.scalars(select(ResourceRow.id).where(*where).order_by(ResourceRow.seq).limit(limit)))
+
     def find(self, query: Query) -> Found:
         """A page in the order of `sort`, then of creation; resources without a value to sort by come last.
 

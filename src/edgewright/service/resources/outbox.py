@@ -22,17 +22,7 @@ LONGEST = 2000  # characters of a callback, and of a query
 MOST_CONDITIONS = 50
 
 
-def publish(
-    session: Session,
-    api: str,
-    type_: str,
-    subject: str,
-    event: Json,
-    *,
-    title: str = "",
-    description: str = "",
-    correlation_id: str | None = None,
-) -> None:
+def publish(session: Session, api: str, type_: str, subject: str, event: Json) -> None:
     """Write an event of `type_` (`ServiceOrderCreateEvent`) about the resource `subject` for every hub of `api` whose
     query it meets. `event` is {resource's name: body}; the whole is as TMF630 part 1, "Event notification", has it.
 
@@ -43,10 +33,10 @@ def publish(
         "eventId": str(uuid.uuid4()),
         "eventTime": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "eventType": type_,
-        "correlationId": correlation_id or subject,
+        "correlationId": subject,
         "domain": api,
-        "title": title or type_,
-        "description": description,
+        "title": type_,
+        "description": "",
         "priority": "normal",
     }
     told = told | {"timeOcurred": told["eventTime"], "event": event}  # spelled so by the specifications
@@ -57,7 +47,8 @@ def publish(
     hubs = select(HubRow).where(HubRow.api == api).with_for_update(read=True, key_share=True)
     for hub in session.scalars(hubs):
         if matches(event | told, interest(hub.query).conditions):
-            session.add(DeliveryRow(hub=hub.id, event=row.seq, state="waiting", attempts=0, due=now, error=""))
+            more = {"state": "waiting", "attempts": 0, "since": now, "due": now, "error": ""}
+            session.add(DeliveryRow(hub=hub.id, event=row.seq, **more))
     session.flush()
 
 

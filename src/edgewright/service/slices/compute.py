@@ -15,7 +15,7 @@ from edgewright.service.loops.orders import check_capacity, set_capacity
 from edgewright.service.refusals import Conflict, NotSupported
 from edgewright.service.slices import records
 from edgewright.service.slices.hosting import amounts, quota
-from edgewright.service.slices.records import COMPUTE_CHUNK, GOING, MAKING, READY, Json
+from edgewright.service.slices.records import COMPUTE_CHUNK, GOING, INSTANCE, MAKING, READY, Json
 from edgewright.service.store.tables import ChunkRow
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def resize(runtime: Runtime, chunk_id: str, **given: float) -> None:
         loop, chunk = runtime.loops.get(view["loop"] or ""), hosting.chunks.get(chunk_id)
         if loop is not None and given.get("storage_gb", 0) > 0:
             raise NotSupported("storage: a loop's own chunk has none")
-        runtime.slices.check_fits(chunk_id, new["cpus"], new["ram_mb"])
+        _check_fits(runtime, chunk_id, new["cpus"], new["ram_mb"])
         runtime.ledger.book(chunk_id, amounts(**given))
         with loop.ordering if loop is not None else contextlib.nullcontext():
             try:
@@ -175,6 +175,22 @@ def chunk_of(runtime: Runtime, chunk_id: str) -> Json:
         return records.known(session, COMPUTE_CHUNK, chunk_id)
 
 
-def all_chunks(runtime: Runtime) -> list[Json]:
+def needed(runtime: Runtime, chunk_id: str, instead: Mapping[str, Any] | None = None) -> tuple[float, float]:
+    """CPU (cores) and RAM (MB) that a chunk's instances have together; `instead` of the record of its id."""
     with runtime.store.read() as session:
-        return records.listed(session, COMPUTE_CHUNK)
+        found = [each for each in records.listed(session, INSTANCE) if each["compute_chunk_id"] == chunk_id]
+    running = list(runtime.slices.running.values())
+    wanted: dict[str, Mapping[str, Any]] = {each.id: each.needs for each in running if each.needs is not None}
+    if instead is not None:
+        wanted[instead["id"]] = instead
+    here = [wanted.get(each["id"], each) for each in found]
+    return sum(e["replicas"] * e["cpus"] for e in here), sum(e["replicas"] * e["ram_mb"] for e in here)
+
+
+def _check_fits(runtime: Runtime, chunk_id: str, cpus: float, ram_mb: float) -> None:
+    """Raises Conflict where the instances in a chunk need more than that."""
+    need_cpu, need_mb = needed(runtime, chunk_id)
+    if need_cpu > cpus + 1e-9:
+        raise Conflict(f"cpus: {cpus:g} is less than the {need_cpu:g} that the services in this chunk have")
+    if need_mb > ram_mb + 1e-9:
+        raise Conflict(f"ram: {ram_mb:g} MB is less than the {need_mb:g} MB that the services in this chunk have")

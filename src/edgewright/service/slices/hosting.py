@@ -12,7 +12,7 @@ from edgewright.scaling.model import MB
 from edgewright.service.loops.slices import DriverChoice
 
 if TYPE_CHECKING:
-    from edgewright.drivers.ran import RanController
+    from edgewright.drivers.ran import RanDriver
 
 GB = 1_000_000_000
 RESOURCES = {"cpus": ("cpu", 1), "ram_mb": ("memory_bytes", MB), "storage_gb": ("storage_bytes", GB)}
@@ -29,7 +29,8 @@ class Hosting:
     network: NetworkChunks | None = None
     ingress: ServiceHost | None = None
     """Runs the balancers in front of replicas."""
-    ran: RanController | None = None
+    ran: RanDriver | None = None
+    """None: radio chunks are booked, and nobody is told."""
     reasons: dict[str, str] = field(default_factory=dict)  # by `compute`, `network`, `storage`: why it is missing
     chunks: dict[str, ComputeChunk] = field(default_factory=dict)
     networks: dict[str, NetworkChunk] = field(default_factory=dict)

@@ -12,10 +12,9 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgewright.core.documents import validate
 from edgewright.core.errors import CapacityError, InputError
 from edgewright.service.packages import Package
-from edgewright.service.refusals import Conflict, NotFound, NotSupported
+from edgewright.service.refusals import Conflict, NotSupported
 from edgewright.service.slices import compute, records
 from edgewright.service.slices.instance import Instance
 from edgewright.service.slices.records import (
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from edgewright.service.runtime import Runtime
-
-PACKAGE = "package"
 
 
 def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
@@ -161,11 +158,7 @@ def view(runtime: Runtime, record: Json) -> Json:
 
 def package_of(session: Session, service_id: str) -> Package:
     """Of a network service. Raises NotFound."""
-    service = records.known(session, SERVICE, service_id)
-    kept = records.collection(session, PACKAGE).get(service["package"])
-    if kept is None:
-        raise NotFound(PACKAGE, service["package"])
-    return validate(Package, kept["descriptor"], source=f"package {service['package']}")
+    return records.package(session, records.known(session, SERVICE, service_id)["package"])
 
 
 def check_ranges(package: Package, wanted: Mapping[str, Any]) -> None:
@@ -179,30 +172,9 @@ def check_ranges(package: Package, wanted: Mapping[str, Any]) -> None:
             raise InputError(field, wanted[field], f"{low:g} .. {high:g}, as package {package.key} says")
 
 
-def check_fits(runtime: Runtime, chunk_id: str, cpus: float, ram_mb: float) -> None:
-    """Raises Conflict where the instances in a chunk need more than that."""
-    need_cpu, need_mb = needs(runtime, chunk_id)
-    if need_cpu > cpus + 1e-9:
-        raise Conflict(f"cpus: {cpus:g} is less than the {need_cpu:g} that the services in this chunk have")
-    if need_mb > ram_mb + 1e-9:
-        raise Conflict(f"ram: {ram_mb:g} MB is less than the {need_mb:g} MB that the services in this chunk have")
-
-
 def serving(record: Mapping[str, Any]) -> int:
     """How many replicas run; one that is not active keeps its share of the chunk."""
     return int(record["replicas"]) if record["active"] else 0
-
-
-def needs(runtime: Runtime, chunk_id: str, instead: Mapping[str, Any] | None = None) -> tuple[float, float]:
-    """CPU (cores) and RAM (MB) that a chunk's instances have together; `instead` of the record of its id."""
-    with runtime.store.read() as session:
-        found = [each for each in records.listed(session, INSTANCE) if each["compute_chunk_id"] == chunk_id]
-    running = list(runtime.slices.running.values())
-    wanted: dict[str, Mapping[str, Any]] = {each.id: each.needs for each in running if each.needs is not None}
-    if instead is not None:
-        wanted[instead["id"]] = instead
-    here = [wanted.get(each["id"], each) for each in found]
-    return sum(e["replicas"] * e["cpus"] for e in here), sum(e["replicas"] * e["ram_mb"] for e in here)
 
 
 def restore(runtime: Runtime) -> None:
@@ -250,7 +222,7 @@ def _clear_around(runtime: Runtime, ready: list[Json]) -> None:
             replicas |= set(map(one.replica, range(serving(record))))
     for network in slices.hosting.networks.values():
         with slices.watching(f"network chunk {network.id}"):
-            for name in network.counters().keys() - replicas:
+            for name in network.attached() - replicas:
                 network.detach(name)
 
 
@@ -300,7 +272,7 @@ def _settle(runtime: Runtime, running: Instance) -> None:
 def _fit(runtime: Runtime, record: Json, wanted: Json, *, shrink: bool = True) -> None:
     """The chunk has room for an instance as `wanted`. Raises CapacityError, Conflict, HostError."""
     chunk_id = record["compute_chunk_id"]
-    cpu, ram_mb = needs(runtime, chunk_id, wanted)
+    cpu, ram_mb = compute.needed(runtime, chunk_id, wanted)
     chunk = compute.chunk_of(runtime, chunk_id)
     has = chunk["requirements"]["cpus"]["required"], chunk["requirements"]["ram"]["required"]
     if not record["elastic"]:
@@ -359,6 +331,6 @@ def _drop(runtime: Runtime, record: Json) -> None:
 
 def _shrink(runtime: Runtime, chunk_id: str) -> None:
     """To what is left in it; an empty one keeps what it has, as a chunk without CPU cannot be."""
-    cpu, ram_mb = needs(runtime, chunk_id)
+    cpu, ram_mb = compute.needed(runtime, chunk_id)
     if cpu > 0:
         compute.resize(runtime, chunk_id, cpus=cpu, ram_mb=ram_mb)

@@ -16,7 +16,6 @@ from edgewright.service.refusals import NotFound
 from edgewright.service.slices import compute, instances, networks, radio
 from edgewright.service.slices.hosting import Hosting, open_hosting
 from edgewright.service.slices.instance import Instance
-from edgewright.service.slices.records import Json
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
@@ -44,10 +43,15 @@ class Slices:
         return [f"{about}: {reason}" for about, reason in list(self.troubles.items())]
 
     def open(self) -> None:
-        """The drivers of this host: before the ledger knows what it has. Raises nothing: what is missing is told."""
+        """The drivers of this host: before the ledger knows what it has. What is missing is told.
+
+        Raises InputError where there is no such RAN controller.
+        """
         settings, choice = self.runtime.settings, self.runtime.choice
         assert choice is not None
+        ran = radio.driver(settings.ran_controller)
         self.hosting = open_hosting(settings.data_dir, instance(settings, "slices"), choice)
+        self.hosting.ran = ran
 
     def restore(self) -> None:
         """Everything that the store has stands again; what a crash cut short is gone. Raises StoreError."""
@@ -71,31 +75,6 @@ class Slices:
         self.running.clear()
         with self.watching("slices"):
             self.hosting.close()
-
-    def check_fits(self, chunk_id: str, cpus: float, ram_mb: float) -> None:
-        """Raises Conflict where the instances in a chunk need more."""
-        instances.check_fits(self.runtime, chunk_id, cpus, ram_mb)
-
-    def configure_radio(self, chunks: list[Json]) -> None:
-        """All or none. Raises HostError."""
-        if (controller := self.hosting.ran) is None:
-            return
-        done: list[Json] = []
-        try:
-            for chunk in chunks:
-                done.append(chunk)
-                for share in radio.shares(self.runtime, chunk):
-                    controller.configure(share)
-        except HostError:
-            self.remove_radio(done)
-            raise
-
-    def remove_radio(self, chunks: list[Json]) -> None:
-        """Raises HostError."""
-        if (controller := self.hosting.ran) is not None:
-            for chunk in chunks:
-                for share in radio.shares(self.runtime, chunk):
-                    controller.remove(share.id)
 
     def _mend(self) -> None:
         while not self._stop.wait(MEND_S):

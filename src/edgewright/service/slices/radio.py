@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgewright.core.errors import CapacityError, InputError
-from edgewright.drivers.ran import CellTopology, RadioChunk
+from edgewright.core.registry import load
+from edgewright.drivers.ran import CellTopology, RadioChunk, RanController, RanDriver
 from edgewright.service.refusals import NotFound
 from edgewright.service.slices import records
 from edgewright.service.slices.records import RADIO_CHUNK, RAN, Json
@@ -45,15 +46,48 @@ def remove(runtime: Runtime, ran_id: str, chunk_id: str) -> None:
         records.remove(session, RADIO_CHUNK, chunk_id)
 
 
-def shares(runtime: Runtime, chunk: Json) -> list[RadioChunk]:
-    """A chunk as a RAN controller takes it, cell by cell."""
+def driver(name: str | None) -> RanDriver | None:
+    """Of the setting. Raises InputError where it cannot be imported."""
+    if name is None:
+        return None
+    try:
+        found: RanDriver = load(name)
+    except (ImportError, AttributeError) as error:
+        raise InputError("ran_controller", name, f"package.module:callable ({error})") from None
+    return found
+
+
+def configure(runtime: Runtime, chunks: list[Json]) -> None:
+    """All or none. Raises HostError with the RAN controller's reason."""
+    done: list[Json] = []
+    try:
+        for chunk in chunks:
+            done.append(chunk)
+            for controller, share in _shares(runtime, chunk):
+                controller.configure(share)
+    except BaseException:
+        unconfigure(runtime, done)
+        raise
+
+
+def unconfigure(runtime: Runtime, chunks: list[Json]) -> None:
+    """Raises HostError."""
+    for chunk in chunks:
+        for controller, share in _shares(runtime, chunk):
+            controller.remove(share.id)
+
+
+def _shares(runtime: Runtime, chunk: Json) -> list[tuple[RanController, RadioChunk]]:
+    """A chunk as the RAN controller takes it, cell by cell; none where there is no controller."""
+    if (controller_of := runtime.slices.hosting.ran) is None:
+        return []
     with runtime.store.read() as session:
         ran = records.known(session, RAN, chunk["ran_infrastructure_id"])
     cells = {cell["id"]: cell for cell in ran["ran_infrastructure_data"]["cells"]}
-    found = []
+    controller, found = controller_of(ran), []
     for part in chunk["chunk_topology"]["cells"]:
         cell = {name: value for name, value in cells[part["cell_id"]].items() if name != "id"} | {"prbs": part["prbs"]}
-        found.append(RadioChunk(f"{chunk['id']}/{part['cell_id']}", CellTopology(**cell)))
+        found.append((controller, RadioChunk(f"{chunk['id']}/{part['cell_id']}", CellTopology(**cell))))
     return found
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from edgewright.core.documents import validate
+from edgewright.service.packages import Package
 from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.resources.collection import Collection
 from edgewright.service.resources.query import Condition, Query
@@ -19,7 +21,7 @@ from edgewright.service.store.tables import ChunkRow
 Json = dict[str, Any]
 USER, COMPUTE, NETWORK, RAN = "user", "compute", "physical_network", "ran_infrastructure"
 COMPUTE_CHUNK, NETWORK_CHUNK, RADIO_CHUNK = "compute_chunk", "network_chunk", "radio_chunk"
-SLICE, SERVICE, INSTANCE = "slic3", "network_service", "network_service_instance"
+PACKAGE, SLICE, SERVICE, INSTANCE = "package", "slic3", "network_service", "network_service_instance"
 TELEMETRY, TARGET = "telemetry", "telemetry_target"
 CHUNKS = (COMPUTE_CHUNK, NETWORK_CHUNK, RADIO_CHUNK)
 
@@ -68,6 +70,15 @@ def known(session: Session, kind: str, id_: str, field: str | None = None) -> Js
     if found is None:
         raise NotFound(kind, id_, field)
     return found
+
+
+def package(session: Session, key: str) -> Package:
+    """One that was onboarded. Raises NotFound."""
+    return as_package(known(session, PACKAGE, key))
+
+
+def as_package(kept: Mapping[str, Any]) -> Package:
+    return validate(Package, kept["descriptor"], source=f"package {kept['id']}")
 
 
 def named(session: Session, kind: str, name: str) -> Json | None:

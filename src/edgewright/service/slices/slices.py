@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgewright.service.refusals import Conflict
-from edgewright.service.slices import records
+from edgewright.service.slices import radio, records
 from edgewright.service.slices.records import CHUNKS, RADIO_CHUNK, READY, SLICE, Json
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ def activate(runtime: Runtime, slice_id: str) -> Json:
         for kind, chunk in chunks:
             if chunk.get("status", READY) != READY:
                 raise Conflict(f"{kind} {chunk['name']!r} is not ready")
-        radio = [chunk for kind, chunk in chunks if kind == RADIO_CHUNK]
-        runtime.slices.configure_radio(radio)
+        carriers = [chunk for kind, chunk in chunks if kind == RADIO_CHUNK]
+        radio.configure(runtime, carriers)
         try:
             with runtime.store.write() as session:
-                status = CONFIGURED if radio else NOT_NEEDED
+                status = CONFIGURED if carriers else NOT_NEEDED
                 return records.change(session, SLICE, slice_id, active=True, activation_status=status)
         except BaseException:
-            runtime.slices.remove_radio(radio)
+            radio.unconfigure(runtime, carriers)
             raise
 
 
@@ -76,7 +76,7 @@ def deactivate(runtime: Runtime, slice_id: str) -> Json:
                 raise Conflict(f"{user} runs in slic3 {record['name']!r}: delete that first")
         if not record["active"]:
             return record
-        runtime.slices.remove_radio([chunk for kind, chunk in chunks if kind == RADIO_CHUNK])
+        radio.unconfigure(runtime, [chunk for kind, chunk in chunks if kind == RADIO_CHUNK])
         with runtime.store.write() as session:
             return records.change(session, SLICE, slice_id, active=False, activation_status=PENDING)
 

@@ -177,6 +177,7 @@ class DeliveryRow(Table):
     event: Mapped[int] = mapped_column(Counted, ForeignKey("outbox.seq", ondelete="CASCADE"), primary_key=True)
     state: Mapped[str] = mapped_column(String(16))  # waiting | delivered | dead
     attempts: Mapped[int]
+    since: Mapped[float]  # published, or given again
     due: Mapped[float]  # of the next attempt
     error: Mapped[str] = mapped_column(Text)  # of the last attempt
     __table_args__ = (Index("deliveries_waiting", "hub", "state", "event"), Index("deliveries_of_event", "event"))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgewright.service.resources import machine
+from edgewright.service.tmf import states
 from edgewright.service.tmf.kinds import Api, Kind, now
 from edgewright.service.tmf.models import tmf638
 
@@ -29,7 +28,7 @@ SERVICE: Kind = Kind(
     tmf638.Service,
     tmf638.ServiceCreate,
     tmf638.ServiceUpdate,
-    machine=replace(machine.SERVICE, initial=frozenset(machine.SERVICE.moves)),  # recorded after its end, too
+    machine=states.SERVICE,
     complete=_complete,
     created=lambda runtime, session, new: runtime.fulfilment.recorded(new),
     changing=_changing,

@@ -51,7 +51,6 @@ class Kind:
     update: type[BaseModel] | None = None  # None: cannot be patched
     removable: bool = True
     events: tuple[str, ...] = ("Create", "AttributeValueChange", "StateChange", "Delete")  # after the kind's name
-    told_by: Mapping[str, str] = field(default_factory=lambda: TOLD_BY)
     machine: Machine | None = None
     complete: Callable[[Json], Json] = lambda body: body
     """What was posted -> with what the server adds."""
@@ -73,7 +72,7 @@ class Kind:
 
     def teller(self, attribute: str) -> str:
         """Which of its events tells that the attribute changed; "" where none does."""
-        own = self.told_by.get(attribute)
+        own = TOLD_BY.get(attribute)
         return own if own in self.events else next((each for each in CHANGES if each in self.events), "")
 
     def of(self, session: Session) -> Collection:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.orm import Session
 
 from edgewright.service.refusals import Conflict
-from edgewright.service.resources import machine
+from edgewright.service.tmf import states
 from edgewright.service.tmf.kinds import Api, Kind, now, save
 from edgewright.service.tmf.models import tmf641
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
 
 Json = dict[str, Any]
-ENDED = ("completed", "failed", "partial", "rejected", "cancelled")
+ENDED = states.SERVICE_ORDER.final
 
 
 def _order(body: Json) -> Json:
@@ -78,7 +78,7 @@ SERVICE_ORDER: Kind = Kind(
         *("Create", "AttributeValueChange", "StateChange", "Delete"),
         *("InformationRequired", "Milestone", "Jeopardy"),
     ),
-    machine=machine.SERVICE_ORDER,
+    machine=states.SERVICE_ORDER,
     complete=_order,
     created=lambda runtime, session, order: runtime.fulfilment.ordered(session, order),
     changing=_changing,
@@ -90,7 +90,7 @@ CANCEL_SERVICE_ORDER: Kind = Kind(
     tmf641.CancelServiceOrderCreate,
     removable=False,
     events=("Create", "StateChange", "InformationRequired"),
-    machine=machine.CANCEL_SERVICE_ORDER,
+    machine=states.CANCEL_SERVICE_ORDER,
     complete=_cancellation,
     created=_cancel,
 )

@@ -105,8 +105,8 @@ class Cell(Body):
 
     @property
     def most_prbs(self) -> int:
-        high = self.technology == "nr" and ran.frequency_mhz(self.arfcn) * 1000 >= ran.FR2_KHZ
-        return ran.max_prbs(self.bandwidth_mhz, self.scs_khz, self.technology, fr2=high)
+        fr2 = ran.is_fr2(self.arfcn, self.technology)
+        return ran.max_prbs(self.bandwidth_mhz, self.scs_khz, self.technology, fr2=fr2)
 
 
 class RanData(Body):

@@ -7,9 +7,8 @@ from fastapi import APIRouter
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.schemas import StrictRoute
 from edgewright.service.api.slice_manager import bodies
-from edgewright.service.refusals import NotFound
 from edgewright.service.slices import instances, records, slices, telemetry
-from edgewright.service.slices.records import INSTANCE, SERVICE, SLICE, TELEMETRY, Json
+from edgewright.service.slices.records import INSTANCE, PACKAGE, SERVICE, SLICE, TELEMETRY, Json
 
 router = APIRouter(route_class=StrictRoute)
 _SLICES, _SERVICES, _INSTANCES, _TELEMETRY = "Slice", "Network Service", "Network Service Instance", "Telemetry"
@@ -77,8 +76,7 @@ def get_services(runtime: Running) -> list[Json]:
 def post_service(runtime: Running, body: bodies.NetworkService) -> Json:
     """Onboard a service whose package is here."""
     with runtime.changing, runtime.store.write() as session:
-        if records.collection(session, instances.PACKAGE).get(body.package) is None:
-            raise NotFound(instances.PACKAGE, body.package, "package")
+        records.known(session, PACKAGE, body.package, "package")
         return records.add(session, SERVICE, body.model_dump(mode="json"))
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import Field
 
+from edgewright.service.tmf.states import SERVICE_ORDER
 from edgewright.service.ui.shapes import Shape
 
-ENDED = ("completed", "failed", "partial", "rejected", "cancelled")
+ENDED = SERVICE_ORDER.final
 CANCELLING = ("assessingCancellation", "pendingCancellation")
 
 

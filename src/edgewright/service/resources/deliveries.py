@@ -31,8 +31,7 @@ BATCH = 32  # events of a hub in memory, and those it may be given again after a
 POLL_S = 1.0  # other processes publish too
 CONNECT_S, ANSWER_S = 5.0, 10.0
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 300.0
-MOST_ATTEMPTS = 400  # with the longest delay between them over a day: then age decides
-OLDEST_S = 24 * 3600.0
+OLDEST_S = 24 * 3600.0  # what fails then, counted from when it first waited for the hub, is a dead letter
 SETTLE_S = 0.05  # what was accepted is written within
 CLOSE_S = 2.0  # for requests on their way
 PRUNE_S, PRUNE_BATCH = 30.0, 500
@@ -177,9 +176,8 @@ class Deliveries:
         return bool(batch)
 
     def _due(self, hub: str) -> Sequence[Row[Any]]:
-        published = OutboxRow.t.label("published")  # a row has a `t` of its own
-        event = select(OutboxRow.seq, published, OutboxRow.type, OutboxRow.body, HubRow.callback, HubRow.query)
-        event = event.add_columns(DeliveryRow.attempts, DeliveryRow.due).select_from(DeliveryRow)
+        event = select(OutboxRow.seq, OutboxRow.type, OutboxRow.body, HubRow.callback, HubRow.query)
+        event = event.add_columns(DeliveryRow.attempts, DeliveryRow.due, DeliveryRow.since).select_from(DeliveryRow)
         event = event.join(OutboxRow, OutboxRow.seq == DeliveryRow.event).join(HubRow, HubRow.id == DeliveryRow.hub)
         waiting = event.where(DeliveryRow.hub == hub, DeliveryRow.state == "waiting")
         with self.store.read() as session:
@@ -225,8 +223,8 @@ def _left_s(due: float) -> float:
 def _note_failure(store: Store, hub: str, event: Row[Any], error: str) -> bool:
     """-> whether the hub's next event is due: this one is a dead letter, after its last attempt."""
     attempts, now = event.attempts + 1, time.time()
-    dead: bool = attempts >= MOST_ATTEMPTS or now - event.published > OLDEST_S
-    longest_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** (attempts - 1))
+    dead: bool = now - event.since > OLDEST_S
+    longest_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts - 1, 20))
     state, due = ("dead", now) if dead else ("waiting", now + random.uniform(0.0, longest_s))  # "full jitter"
     this = update(DeliveryRow).where(DeliveryRow.hub == hub, DeliveryRow.event == event.seq)
     with store.write() as session:
@@ -237,10 +235,11 @@ def _note_failure(store: Store, hub: str, event: Row[Any], error: str) -> bool:
 
 
 def redeliver(store: Store, hub: str) -> int:
-    """Let a hub's dead letters be delivered once more -> how many. Raises StoreError."""
+    """Let a hub's dead letters be delivered, as if they were new -> how many. Raises StoreError."""
+    now = time.time()
     dead = update(DeliveryRow).where(DeliveryRow.hub == hub, DeliveryRow.state == "dead")
     with store.write() as session:
-        done = session.execute(dead.values(state="waiting", attempts=0, due=time.time(), error=""))
+        done = session.execute(dead.values(state="waiting", attempts=0, since=now, due=now, error=""))
         assert isinstance(done, CursorResult)
         return int(done.rowcount)
 
