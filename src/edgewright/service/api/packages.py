@@ -14,7 +14,7 @@ from edgewright.core.documents import parse
 from edgewright.core.errors import InputError
 from edgewright.service.api.description import document
 from edgewright.service.api.keys import Running, WithKey
-from edgewright.service.api.loops import body_text
+from edgewright.service.api.reading import body_text
 from edgewright.service.fulfilment import compose, onboarding
 from edgewright.service.packages import Package
 

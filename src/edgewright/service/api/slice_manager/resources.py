@@ -8,7 +8,8 @@ from fastapi import APIRouter
 
 from edgewright.core.errors import InputError
 from edgewright.service.api.keys import Running, WithKey
-from edgewright.service.api.schemas import Body, StrictRoute
+from edgewright.service.api.reading import StrictRoute
+from edgewright.service.api.schemas import Body
 from edgewright.service.api.slice_manager import bodies
 from edgewright.service.refusals import Conflict, NotSupported
 from edgewright.service.runtime import Runtime

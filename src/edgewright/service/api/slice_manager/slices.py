@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from edgewright.service.api.keys import Running, WithKey
-from edgewright.service.api.schemas import StrictRoute
+from edgewright.service.api.reading import StrictRoute
 from edgewright.service.api.slice_manager import bodies
 from edgewright.service.refusals import NotFound
 from edgewright.service.slices import instances, records, slices, telemetry
