@@ -18,6 +18,7 @@ import pytest
 from edgewright.service.api.gate import Forward
 
 from .conftest import PREFIX, Client, running, scenario, settings, write_scenario
+from .ordering import package
 
 LOOP = f"{PREFIX}/loops/demo"
 
@@ -178,6 +179,30 @@ def test_environment_is_shown_with_the_key_only(tmp_path: Path) -> None:
         assert shown["services"][0]["run"]["environment"] == {"TOKEN": "hunter2"}
         hidden = httpx.get(f"{client.made.address}{LOOP}/scenario", trust_env=False)
         assert hidden.json()["services"][0]["run"]["environment"] == {"TOKEN": "***"}
+
+
+def test_what_may_be_secret_is_shown_with_the_key_only(client: Client) -> None:
+    run = {"command": ["python"], "environment": {"TOKEN": "hunter2"}}
+    manager, inventory = "/api/v1.0", "/tmf-api/serviceInventory/v4"
+    key = client.post(f"{PREFIX}/packages", json=package(run=run)).json()["id"]
+    made = {
+        kind: client.post(f"{manager}/{kind}", json=body).json()["id"]
+        for kind, body in {
+            "network_service": {"name": "n", "package": key},
+            "user": {"name": "u", "email": "hunter2@example.org"},
+            "telemetry": {"name": "t", "telemetry_data": {"password": "hunter2", "more": {"token": "hunter2"}}},
+        }.items()
+    }
+    assert client.post(f"{inventory}/hub", json={"callback": "http://127.0.0.1:9/hunter2"}).status_code == 201
+    one = [f"{manager}/{kind}/{id}" for kind, id in made.items()]
+    paths = [f"{PREFIX}/packages", f"{PREFIX}/packages/{key}", f"{PREFIX}/hubs", f"{manager}/user", f"{manager}/telemetry"]
+    with httpx.Client(base_url=client.made.address, trust_env=False) as nobody:
+        for path in (*paths, *one):
+            assert "hunter2" in client.get(path).text, path
+            hidden = nobody.get(path)
+            assert (hidden.status_code, "hunter2" in hidden.text) == (200, False), path
+        assert nobody.get(f"{PREFIX}/packages/{key}").json()["descriptor"]["run"]["environment"] == {"TOKEN": "***"}
+        assert nobody.get(f"{PREFIX}/hubs").json()[0]["callback"] == "http://127.0.0.1:9"
 
 
 # Through another worker

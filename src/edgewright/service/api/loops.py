@@ -12,7 +12,7 @@ from edgewright.core.errors import InputError
 from edgewright.scaling.model import Scenario
 from edgewright.service.api import schemas
 from edgewright.service.api.description import document
-from edgewright.service.api.keys import HasKey, Running, WithKey
+from edgewright.service.api.keys import MORE_WITH_KEY, HasKey, Running, WithKey, shown
 from edgewright.service.api.reading import StrictRoute, body_text
 from edgewright.service.api.views import decision_view, driver_view, event_view, loop_view
 from edgewright.service.loops import orders
@@ -101,13 +101,12 @@ def get_loop(chosen: Chosen, runtime: Running) -> Json:
     return loop_view(chosen, runtime.drivers[chosen.name])
 
 
-@router.get("/loops/{loop}/scenario", openapi_extra={"security": [{}]})
+@router.get("/loops/{loop}/scenario", openapi_extra=MORE_WITH_KEY)
 def get_scenario(chosen: Chosen, known: HasKey) -> Json:
     """The scenario as it runs. Without a key, the values of its environment variables read `***`."""
     scenario = chosen.scenario.model_dump(mode="json")
-    if not known:
-        for run in (service["run"] for service in scenario["services"] if service["run"]):
-            run["environment"] = dict.fromkeys(run["environment"], "***")
+    for service in (service for service in scenario["services"] if service["run"]):
+        service["run"] = shown(service["run"], known, "environment")
     return scenario
 
 

@@ -13,21 +13,24 @@ from fastapi.responses import JSONResponse, Response
 from edgewright.core.documents import parse
 from edgewright.core.errors import InputError
 from edgewright.service.api.description import document
-from edgewright.service.api.keys import Running, WithKey
+from edgewright.service.api.keys import MORE_WITH_KEY, HasKey, Running, WithKey, shown
 from edgewright.service.api.reading import body_text
 from edgewright.service.fulfilment import compose, onboarding
 from edgewright.service.packages import Package
 
 router = APIRouter(prefix="/api/edgewright/v1", tags=["package"])
 Json = dict[str, Any]
+ENVIRONMENT = ("descriptor", "run", "environment")
 _FILE: Json = {"type": "string", "format": "binary"}
 _BYTES: Json = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": _FILE}}}}
 
 
-@router.get("/packages")
-def get_packages(runtime: Running) -> list[Json]:
-    """All that are here, each with its descriptor and the artefacts that are missing."""
-    return onboarding.packages(runtime)
+@router.get("/packages", openapi_extra=MORE_WITH_KEY)
+def get_packages(runtime: Running, known: HasKey) -> list[Json]:
+    """All that are here, each with its descriptor and the artefacts that are missing. Without a key, the values of
+    environment variables read `***`.
+    """
+    return [shown(each, known, *ENVIRONMENT) for each in onboarding.packages(runtime)]
 
 
 @router.post("/packages", status_code=201, dependencies=[WithKey], openapi_extra=document(Package, "package"))
@@ -58,10 +61,10 @@ async def post_compose(request: Request, runtime: Running) -> list[Json]:
     return await run_in_threadpool(take)
 
 
-@router.get("/packages/{package}")
-def get_package(runtime: Running, package: str) -> Json:
-    """One, by NAME:VERSION."""
-    return onboarding.package(runtime, package)
+@router.get("/packages/{package}", openapi_extra=MORE_WITH_KEY)
+def get_package(runtime: Running, known: HasKey, package: str) -> Json:
+    """One, by NAME:VERSION. Without a key, the values of its environment variables read `***`."""
+    return shown(onboarding.package(runtime, package), known, *ENVIRONMENT)
 
 
 @router.delete("/packages/{package}", status_code=204, dependencies=[WithKey])
