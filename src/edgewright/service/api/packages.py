@@ -39,7 +39,7 @@ async def post_package(request: Request, runtime: Running) -> JSONResponse:
     text, is_yaml = await body_text(request)
 
     def take() -> Json:
-        return onboarding.onboard(runtime, parse(Package, text, source="body", yaml_syntax=is_yaml))
+        return onboarding.onboard(runtime, [parse(Package, text, source="body", yaml_syntax=is_yaml)])[0]
 
     made = await run_in_threadpool(take)
     return JSONResponse(made, 201, {"Location": f"{router.prefix}/packages/{made['id']}"})
@@ -56,7 +56,7 @@ async def post_compose(request: Request, runtime: Running) -> list[Json]:
     text, is_yaml = await body_text(request)
 
     def take() -> list[Json]:
-        return [onboarding.onboard(runtime, package) for package in compose.packages_of(text, yaml_syntax=is_yaml)]
+        return onboarding.onboard(runtime, compose.packages_of(text, yaml_syntax=is_yaml))
 
     return await run_in_threadpool(take)
 
