@@ -23,11 +23,11 @@ from edgewright.service.api.gate import BodyLimit, Forward, HostGate
 from edgewright.service.runtime import Runtime
 from edgewright.service.settings import Settings
 
-DESCRIPTION = """Loops that keep services inside their SLA. Whatever changes state needs an API key; reading does not, but
-hides what may be secret.
+DESCRIPTION = """Loops that keep services inside their SLA. Whatever changes state needs an API key; reading does not,
+and hides then what may be secret.
 Errors: `{"message", "field", "given", "allowed"}` with 400 (bad input), 401, 404, 409 (capacity, conflict), 413,
 501 (this host cannot), 502 (the driver failed), 503 (the database or the worker is away; nothing was changed),
-504 (the worker did not answer; whether it did what was asked is unknown)."""
+504 (the worker did not answer; whether it did what was asked is unknown), 507 (the disk is full)."""
 
 
 def create_app(settings: Settings, runtime: Runtime) -> FastAPI:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -94,8 +95,17 @@ def register(app: FastAPI) -> None:
         headers = {"Allow": _allowed(app, request)} if error.status_code == 405 else error.headers
         return answer(error.status_code, str(error.detail), headers)
 
+    @app.exception_handler(OSError)
+    async def _(request: Request, error: OSError) -> JSONResponse:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return answer(507, f"there is no room on the disk: {error}")
+        return failed(request, error)
+
     @app.exception_handler(Exception)
     async def _(request: Request, error: Exception) -> JSONResponse:
+        return failed(request, error)
+
+    def failed(request: Request, error: Exception) -> JSONResponse:
         log.error("request_failed", path=request.url.path, exc_info=error)
         return answer(500, "an error of ours, it is in the log")
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from edgewright.core.documents import parse
@@ -21,6 +21,7 @@ from edgewright.service.packages import Package
 router = APIRouter(prefix="/api/edgewright/v1", tags=["package"])
 Json = dict[str, Any]
 ENVIRONMENT = ("descriptor", "run", "environment")
+PART_BYTES = 1_000_000
 _FILE: Json = {"type": "string", "format": "binary"}
 _BYTES: Json = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": _FILE}}}}
 
@@ -69,19 +70,29 @@ def get_package(runtime: Running, known: HasKey, package: str) -> Json:
 
 @router.delete("/packages/{package}", status_code=204, dependencies=[WithKey])
 def delete_package(runtime: Running, package: str) -> None:
-    """With its artefacts, and out of the catalogue. 409 while instances of it run."""
+    """With its artefacts (those of the last hour go later), and out of the catalogue. 409 while instances of it run."""
     onboarding.remove(runtime, package)
 
 
 @router.put("/artefacts/{sha256}", status_code=204, dependencies=[WithKey], openapi_extra=_BYTES)
 async def put_artefact(request: Request, runtime: Running, sha256: str) -> Response:
-    """Send an artefact as bytes. 400 where they are not what the checksum says."""
+    """Send an artefact as bytes. 400 where they are not what the checksum says. A package that names it
+    comes within an hour, or it may be removed.
+    """
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise InputError("sha256", sha256, "64 hexadecimal digits")
-    await runtime.slices.artefacts.put(_chunks(request), sha256)
+    async with contextmanager_in_threadpool(runtime.slices.artefacts.receiving(sha256)) as take:
+        async for part in _parts(request):
+            await run_in_threadpool(take, part)
     return Response(status_code=204)
 
 
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
+async def _parts(request: Request) -> AsyncIterator[bytes]:
+    """The body in parts that are worth a thread."""
+    part = bytearray()
     async for chunk in request.stream():
-        yield chunk
+        part += chunk
+        if len(part) >= PART_BYTES:
+            yield bytes(part)
+            part.clear()
+    yield bytes(part)

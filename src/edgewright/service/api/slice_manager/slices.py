@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from edgewright.service.api.keys import MORE_WITH_KEY, HasKey, Running, WithKey, shown
-from edgewright.service.api.reading import StrictRoute
 from edgewright.service.api.packages import ENVIRONMENT
+from edgewright.service.api.reading import StrictRoute
 from edgewright.service.api.slice_manager import bodies
 from edgewright.service.refusals import NotFound
 from edgewright.service.slices import instances, records, slices, telemetry
