@@ -58,11 +58,13 @@ def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
     for api in tmf:
         app.include_router(router_of(api))
     describe(app)
+    errors.answer_the_rest(app)
     return app
 
 
 def create_page_app(settings: Settings) -> FastAPI:
     """For the page alone."""
-    return FastAPI(
-        docs_url=None, redoc_url=None, openapi_url=None, middleware=[Middleware(HostGate, settings=settings)]
-    )
+    gate = Middleware(HostGate, settings=settings)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=[gate])
+    errors.answer_the_rest(app)
+    return app

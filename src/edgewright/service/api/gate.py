@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgewright.service.api.errors import answer
+from edgewright.service.api.errors import APIS, answer
 from edgewright.service.api.tmf.errors import ROOT
 from edgewright.service.loops.leases import LEASE
 from edgewright.service.runtime import Runtime
@@ -26,7 +26,6 @@ STREAMED = "/api/edgewright/v1/artefacts/"  # written to a file as it comes, wit
 LOCAL = re.compile(
     r"^/api/edgewright/v1/(loops|backhauls|migrations)/[^/]+/(decisions|events)$"
 )  # read from the store, by any process, as is every resource of the TM Forum's APIs
-APIS = ("/api/", ROOT)
 
 
 @dataclass
