@@ -221,6 +221,10 @@ class Worker(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_POST(self) -> None:
+        time.sleep(0.5)
+        self.do_GET()
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -246,3 +250,6 @@ def test_worker_that_answers_late(forward: httpx.AsyncClient, monkeypatch: pytes
     answer = asyncio.run(forward.get("/api/late"))
     assert answer.status_code == 504
     assert "the outcome is unknown" in answer.json()["message"]
+    assert asyncio.run(forward.post("/api/change")).status_code == 200  # replicas start meanwhile
+    monkeypatch.setattr("edgewright.service.api.gate.CHANGE_TIMEOUT_S", 0.2)
+    assert asyncio.run(forward.post("/api/change")).status_code == 504
