@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import TypeVar
+
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from edgewright.service.ui.words import ICON, Level
+
+LINK = re.compile(r"(https?://|/(?![/\\]))[^\s]*\Z", re.IGNORECASE)
+E = TypeVar("E", bound=ui.element)
 
 
 def box(tag: str = "div", classes: str = "") -> ui.element:
@@ -15,6 +21,23 @@ def box(tag: str = "div", classes: str = "") -> ui.element:
 def text(tag: str, classes: str = "", value: str = "") -> TextElement:
     element = TextElement(tag=tag, text=value)
     element.classes(classes)
+    return element
+
+
+def attributes(element: E, **values: str) -> E:
+    """Set `aria_label`, `title`, ... to any text: in `props` a quote in a name would begin another attribute."""
+    for name, value in values.items():
+        if element.props.get(key := name.replace("_", "-")) != value:
+            element.props[key] = value
+    return element
+
+
+def link(element: E, address: str | None) -> E:
+    """Leads to a page of ours or over http, and else nowhere: an address from an API may be a script."""
+    if address is not None and LINK.match(address):
+        return attributes(element, href=address)
+    if "href" in element.props:
+        del element.props["href"]
     return element
 
 

@@ -12,7 +12,7 @@ from nicegui import ui
 
 from edgewright.service.ui.access import Access, confirmed
 from edgewright.service.ui.client import Api, ApiError
-from edgewright.service.ui.elements import box, text
+from edgewright.service.ui.elements import attributes, box, link, text
 from edgewright.service.ui.live import Banner, Loops, pages, theme_button
 from edgewright.service.ui.polling import Polling, Seen
 from edgewright.service.ui.shapes import Refusal
@@ -133,19 +133,18 @@ class KeptList:
         with box("li", f"kept-row {'chosen' if chosen else ''}"):
             with box("div", "kept-head"):
                 show = ui.button(name, on_click=lambda: self._choose(name), color=None)
-                show.props(f'flat dense no-caps aria-label="Show {name}" aria-pressed={str(chosen).lower()}')
-                show.classes("plain kept-name")
+                show.props(f"flat dense no-caps aria-pressed={str(chosen).lower()}")
+                attributes(show, aria_label=f"Show {name}").classes("plain kept-name")
                 title = text("span", "quiet", state.title if state.title != name else "")
                 title.visible = bool(title.text)
                 with box("div", "kept-actions"):
                     if state.phase == "ready":
                         where = f"/topology/{quote(name)}"
-                        for icon, label, props in (
-                            ("open_in_new", "Open the map alone", f"href={where}/map target=_blank rel=noopener"),
-                            ("download", "Download JSON", f"href={where}/infrastructure download={name}.json"),
-                        ):
-                            self._action(f'icon={icon} aria-label="{label}: {name}" {props}', label)
-                    delete = self._action(f'icon=delete aria-label="Delete {name}"', "Delete")
+                        map_ = self._action("open_in_new", "Open the map alone", f"Open the map alone: {name}")
+                        link(map_, f"{where}/map").props("target=_blank rel=noopener")
+                        file = self._action("download", "Download JSON", f"Download JSON: {name}")
+                        attributes(link(file, f"{where}/infrastructure"), download=f"{name}.json")
+                    delete = self._action("delete", "Delete", f"Delete {name}")
                     delete.on_click(lambda: self._delete(name))
                     self._access.needs_key(delete)
             if state.phase == "ready":
@@ -158,9 +157,9 @@ class KeptList:
             return text("p", "quiet number")
 
     @staticmethod
-    def _action(props: str, tip: str) -> Any:
-        button = ui.button(color=None).props(f"flat dense round {props}").classes("plain")
-        with button:
+    def _action(icon: str, tip: str, label: str) -> Any:
+        button = ui.button(icon=icon, color=None).props("flat dense round").classes("plain")
+        with attributes(button, aria_label=label):
             ui.tooltip(tip)
         return button
 
@@ -191,7 +190,8 @@ class Map:
                 # Of the page's own process: a browser may not reach the API.
                 source = f"/topology/{quote(state.name)}/map?{state.created}"
                 with self._frame:
-                    box("iframe").props(f'src="{source}" sandbox=allow-scripts title="Map of {state.name}"')
+                    frame = box("iframe").props("sandbox=allow-scripts")
+                    attributes(frame, src=source, title=f"Map of {state.name}")
         if not ready:
             self._show_progress(state)
 
