@@ -56,6 +56,8 @@ class Orchestrator:
         for each in self.get(f"{ORDERING}/serviceOrder"):
             self.ended(each["id"])
         for each in self.services():
+            if each["state"] == "inactive":
+                self.send("PATCH", f"{INVENTORY}/service/{each['id']}", {"state": "active"})
             self.ended(self.order(item("delete", {"id": each["id"]})))
         for each in self.get(f"{INVENTORY}/service"):
             self.send("DELETE", f"{INVENTORY}/service/{each['id']}")

@@ -67,6 +67,7 @@ def test_from_nothing_to_a_service_and_back(empty: Orchestrator, browse: Browse,
 
     press(chrome, "Deactivate mine")
     see(chrome, ".ordered-service", "Inactive")
+    see(chrome, ".ordered-service", "Its replicas have ended, its slice stays booked.")
     until(lambda: [each["state"] for each in empty.services()] == ["inactive"])
     assert not chrome.find_element(By.CSS_SELECTOR, ".replicas").is_displayed()
     press(chrome, "Activate mine")

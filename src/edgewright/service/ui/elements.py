@@ -45,14 +45,14 @@ class State:
     """An icon and a word; colour repeats what they say."""
 
     def __init__(self, tag: str, classes: str = "") -> None:
-        with box(tag, f"state {classes}") as self._box:
+        with box(tag, f"state {classes}") as self.box:
             self._icon = ui.icon("pending").props("aria-hidden=true")
             self._word = text("span")
         self._level: Level | None = None
 
     def show(self, level: Level, word: str) -> None:
         if level != self._level:
-            self._box.classes(remove=f"level-{self._level}", add=f"level-{level}")
+            self.box.classes(remove=f"level-{self._level}", add=f"level-{level}")
             self._icon.props(f"name={ICON[level]}")
             self._level = level
         self._word.text = word

@@ -22,6 +22,7 @@ from edgewright.service.ui.words import cpu, milliseconds, rate, share
 from edgewright.service.ui.words import state as standing
 
 LEFT_S = 30.0  # a field not touched for so long is out of its visitor's hand
+RESTING = "Its replicas have ended, its slice stays booked. To terminate it, activate it first."
 HEADS = (
     ("No.", "Of the replica"),
     ("Process", "Its number (pid) on the host"),
@@ -68,17 +69,19 @@ class ServiceCard:
             with box("div", "service-head"):
                 attributes(text("h3", "", name), title=f"Service {service.id}")
                 self._state, self._standing = State("span"), State("span")
-                self._turn = ui.button("", on_click=self._turn_over, color=None).classes("plain turn")
-                access.needs_key(self._turn.props("flat dense no-caps"))
-                self._terminate = ui.button("Terminate", icon="delete", on_click=self._ask_terminate, color=None)
-                access.needs_key(self._terminate.props("flat dense no-caps")).classes("plain")
-                attributes(self._terminate, aria_label=f"Terminate {name}")
+                with box("div", "service-actions"):
+                    self._turn = ui.button("", on_click=self._turn_over, color=None)
+                    access.needs_key(self._turn.props("flat dense no-caps")).classes("plain")
+                    self._terminate = ui.button("Terminate", icon="delete", on_click=self._ask_terminate, color=None)
+                    access.needs_key(self._terminate.props("flat dense no-caps")).classes("plain")
+                    attributes(self._terminate, aria_label=f"Terminate {name}")
             with box("p", "ordered-links"):
                 self._of = text("span", "quiet")
                 self._address = text("a", "number").props("target=_blank rel=noopener")
                 self._loop = text("a")
                 self._scaled = text("span", "quiet", "which sets the CPU")
                 self._scaled.props('title="Pause the loop to keep the CPU that you set here"')
+            self._resting = text("p", "quiet", RESTING)
             with box("div", "running") as self._running:
                 with box("div", "doing"):
                     with box("div", "cpu"):
@@ -105,8 +108,9 @@ class ServiceCard:
         self._link(self._loop, f"/?loop={quote(loop.name)}" if loop else None, told)
         self._scaled.visible = loop is not None and loop.mode == "act"
         active = service.state == "active"
-        self._running.visible = self._terminate.visible = active
-        self._turn.visible = active or service.state == "inactive"
+        self._running.visible = self._terminate.visible = self._standing.box.visible = active
+        self._resting.visible = service.state == "inactive"
+        self._turn.visible = active or self._resting.visible
         self._turn.text, icon = ("Deactivate", "pause") if active else ("Activate", "play_arrow")
         attributes(self._turn.props(f"icon={icon}"), aria_label=f"{self._turn.text} {service.label}")
         self._show_loop(loop, len(instance.replicas) if instance else 0)
