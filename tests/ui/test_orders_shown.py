@@ -72,7 +72,9 @@ NASTY = """a" innerHTML="<img src=x onerror=document.title='hers'>' [b"""
 def test_names_and_addresses_of_others_are_words_alone(empty: Orchestrator, browse: Browse) -> None:
     spec = {"name": NASTY, "attachment": [{"name": NASTY, "attachmentType": "package", "mimeType": "text/plain"}]}
     offer = {"id": empty.send("POST", f"{CATALOGUE}/serviceSpecification", spec)["id"]}
-    candidate = empty.send("POST", f"{CATALOGUE}/serviceCandidate", {"name": NASTY, "serviceSpecification": offer})["id"]
+    candidate = empty.send("POST", f"{CATALOGUE}/serviceCandidate", {"name": NASTY, "serviceSpecification": offer})[
+        "id"
+    ]
     others = {"address": "javascript:alert(1)", "instance": {"id": 7}, "loop": [NASTY], "slice": {}, "cpu": "two"}
     listed = [{"name": name, "value": value} for name, value in others.items()]
     theirs = {"name": NASTY, "state": "active", "serviceSpecification": offer, "serviceCharacteristic": listed}

@@ -13,7 +13,7 @@ from nicegui import ui
 from edgewright.service.ui.access import Access, confirmed
 from edgewright.service.ui.client import Api, ApiError
 from edgewright.service.ui.elements import attributes, box, link, text
-from edgewright.service.ui.live import Banner, Loops, pages, theme_button
+from edgewright.service.ui.live import LivePage, Loops
 from edgewright.service.ui.polling import Polling, Seen
 from edgewright.service.ui.shapes import Refusal
 from edgewright.service.ui.topology import words
@@ -37,38 +37,22 @@ class TopologyFeed(Polling[TopologyView]):
         return ""
 
 
-class TopologyPage:
+class TopologyPage(LivePage):
     def __init__(self, api: Api, feed: TopologyFeed, chosen: str | None, loops: Loops) -> None:
-        self._api, self._feed = api, feed
+        super().__init__(feed, "Topology", loops)
+        self._api = api
         self._asked: str | None = None  # what the form of this page asked for and is not done
-        self._client = ui.context.client
-        self._access = Access(feed.refresh)
         ui.page_title("Topology · edgewright")
-        with box("header", "bar"):
-            text("span", "brand", "edgewright")
-            pages("Topology", loops)
-            ui.space()
-            self._access.button()
-            theme_button()
-        self._gone = Banner("bad", "cloud_off")
-        with box("main", "content topology") as main:
+        with box("main", "content topology") as self._main:
             text("h1", "spoken", "Topology")
             self._form = Form(self._generate)
             with box("div", "shown"):
                 self._kept = KeptList(self._choose, self._delete, self._access)
                 self._map = Map(chosen)
-        ui.skip_link(target=main)
-        self._show(feed.view)
-        self._client.on_connect(lambda: feed.listen(self._client.id, self._tick))
-        for left in (self._client.on_disconnect, self._client.on_delete):
-            left(lambda: feed.leave(self._client.id))
+        self._begin()
 
-    def _tick(self, view: TopologyView, _: str | None) -> None:
-        with self._client:
-            self._show(view)
-
-    def _show(self, view: TopologyView) -> None:
-        self._gone.show(view.trouble and f"Nothing new from the API: {view.trouble}. Trying again every 2 seconds.")
+    def _show(self, view: TopologyView, news: str | None = None) -> None:
+        super()._show(view, news)
         states = {state.name: state for state in view.topologies}
         if (mine := states.get(self._asked or "")) and not mine.unfinished:
             self._asked = None
