@@ -21,6 +21,7 @@ from .conftest import PREFIX, Client, running, scenario, settings, write_scenari
 from .ordering import package
 
 LOOP = f"{PREFIX}/loops/demo"
+CATALOGS = "/tmf-api/serviceCatalogManagement/v4/serviceCatalog"
 
 # Bad input: 400 (404, 409, 413), the one form, never a 500
 
@@ -92,10 +93,11 @@ def test_refused_names_field_and_range(shared: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"\xff\xfe", b"", b"[1]", b'{"mode": "act", "mode": "shadow"}', b"[" * 100_000]
+    "content",
+    [b"{", b"\xff\xfe", b'{"name": "\xff"}', b"", b"[1]", b'{"mode": "act", "mode": "shadow"}', b"[" * 100_000],
 )
 def test_broken_bodies(shared: Client, content: bytes) -> None:
-    for method, path in (("PATCH", LOOP), ("POST", f"{PREFIX}/loops")):
+    for method, path in (("PATCH", LOOP), ("POST", f"{PREFIX}/loops"), ("POST", CATALOGS)):
         answer = shared.request(method, path, content=content, headers={"Content-Type": "application/json"})
         assert answer.status_code == 400, answer.text
         assert answer.json()["message"]
