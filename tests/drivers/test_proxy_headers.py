@@ -47,6 +47,23 @@ def test_a_request(fields: list[tuple[bytes, bytes]], framing: list[tuple[bytes,
     assert len(last) == 1
     assert last[0].endswith(b"1.2.3.4")
     assert not (head.upgrade and head.has_body)
+    assert b"h2c" not in [token for name, value in found if name == b"upgrade" for token in value.split(b", ")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ([b"h2c"], None),
+        ([b"H2C/1 "], None),
+        ([b"h2c, websocket"], b"websocket"),
+        ([b"a,, h2c", b"b/2"], b"a, b/2"),
+    ],
+)
+def test_no_way_to_http_2_unseen(asked: list[bytes], sent: bytes | None) -> None:
+    fields = [(b"Host", b"a"), (b"Connection", b"Upgrade"), *((b"Upgrade", value) for value in asked)]
+    head = request_head(b"GET", b"/", "1.1", fields, b"1.2.3.4")
+    assert head.upgrade == (sent is not None)
+    assert (b"Upgrade: %b\r\n" % sent in head.wire) if sent else b"pgrade" not in head.wire
 
 
 @given(FIELDS, FRAMING, st.sampled_from([200, 204, 304, 404, 500]), st.booleans(), st.booleans())

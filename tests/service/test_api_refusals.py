@@ -18,8 +18,10 @@ import pytest
 from edgewright.service.api.gate import Forward
 
 from .conftest import PREFIX, Client, running, scenario, settings, write_scenario
+from .ordering import package
 
 LOOP = f"{PREFIX}/loops/demo"
+CATALOGS = "/tmf-api/serviceCatalogManagement/v4/serviceCatalog"
 
 # Bad input: 400 (404, 409, 413), the one form, never a 500
 
@@ -91,10 +93,11 @@ def test_refused_names_field_and_range(shared: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"\xff\xfe", b"", b"[1]", b'{"mode": "act", "mode": "shadow"}', b"[" * 100_000]
+    "content",
+    [b"{", b"\xff\xfe", b'{"name": "\xff"}', b"", b"[1]", b'{"mode": "act", "mode": "shadow"}', b"[" * 100_000],
 )
 def test_broken_bodies(shared: Client, content: bytes) -> None:
-    for method, path in (("PATCH", LOOP), ("POST", f"{PREFIX}/loops")):
+    for method, path in (("PATCH", LOOP), ("POST", f"{PREFIX}/loops"), ("POST", CATALOGS)):
         answer = shared.request(method, path, content=content, headers={"Content-Type": "application/json"})
         assert answer.status_code == 400, answer.text
         assert answer.json()["message"]
@@ -180,6 +183,30 @@ def test_environment_is_shown_with_the_key_only(tmp_path: Path) -> None:
         assert hidden.json()["services"][0]["run"]["environment"] == {"TOKEN": "***"}
 
 
+def test_what_may_be_secret_is_shown_with_the_key_only(client: Client) -> None:
+    run = {"command": ["python"], "environment": {"TOKEN": "hunter2"}}
+    manager, inventory = "/api/v1.0", "/tmf-api/serviceInventory/v4"
+    key = client.post(f"{PREFIX}/packages", json=package(run=run)).json()["id"]
+    made = {
+        kind: client.post(f"{manager}/{kind}", json=body).json()["id"]
+        for kind, body in {
+            "network_service": {"name": "n", "package": key},
+            "user": {"name": "u", "email": "hunter2@example.org"},
+            "telemetry": {"name": "t", "telemetry_data": {"password": "hunter2", "more": {"token": "hunter2"}}},
+        }.items()
+    }
+    assert client.post(f"{inventory}/hub", json={"callback": "http://127.0.0.1:9/hunter2"}).status_code == 201
+    paths = [f"{PREFIX}/{path}" for path in ("packages", f"packages/{key}", "hubs")]
+    paths += [f"{manager}/{path}" for path in ("user", "telemetry", *(f"{kind}/{id}" for kind, id in made.items()))]
+    with httpx.Client(base_url=client.made.address, trust_env=False) as nobody:
+        for path in paths:
+            assert "hunter2" in client.get(path).text, path
+            hidden = nobody.get(path)
+            assert (hidden.status_code, "hunter2" in hidden.text) == (200, False), path
+        assert nobody.get(f"{PREFIX}/packages/{key}").json()["descriptor"]["run"]["environment"] == {"TOKEN": "***"}
+        assert nobody.get(f"{PREFIX}/hubs").json()[0]["callback"] == "http://127.0.0.1:9"
+
+
 # Through another worker
 
 
@@ -195,6 +222,10 @@ class Worker(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        time.sleep(0.5)
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -221,3 +252,6 @@ def test_worker_that_answers_late(forward: httpx.AsyncClient, monkeypatch: pytes
     answer = asyncio.run(forward.get("/api/late"))
     assert answer.status_code == 504
     assert "the outcome is unknown" in answer.json()["message"]
+    assert asyncio.run(forward.post("/api/change")).status_code == 200  # replicas start meanwhile
+    monkeypatch.setattr("edgewright.service.api.gate.CHANGE_TIMEOUT_S", 0.2)
+    assert asyncio.run(forward.post("/api/change")).status_code == 504

@@ -22,6 +22,8 @@ import yaml
 
 import postgresql
 
+from .orchestrator import Orchestrator
+
 PREFIX = "/api/edgewright/v1"
 EDGEWRIGHT = Path(sys.executable).with_name("edgewright")
 
@@ -126,6 +128,16 @@ def alone(server: Server, tmp_path: Path) -> Iterator[Server]:
     """The page in a process of its own, over the other's API."""
     with up(tmp_path, EDGEWRIGHT_ROLE="ui", EDGEWRIGHT_API_URL=server.address) as alone:
         yield alone
+
+
+@pytest.fixture
+def empty(server: Server, require: Callable[..., None]) -> Iterator[Orchestrator]:
+    """Nothing is registered, before and after."""
+    require("cgroup-cpu", "cgroup-memory", "chromium")
+    known = Orchestrator(server)
+    known.clear()
+    yield known
+    known.clear()
 
 
 def until(true: Callable[[], object], timeout_s: float = 30.0) -> None:

@@ -1,113 +1,27 @@
-"""The page of orders: the whole in a real browser on a real host."""
+"""The page of orders: clicked in a real browser on a real host."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from service.ordering import ENDED, INVENTORY, MANAGER, ORDERING, OWN, characteristics, item, package
+from service.ordering import MANAGER, ORDERING, OWN, characteristics, item, package
 
-from .conftest import Browse, Server, until
+from .conftest import Browse, until
+from .orchestrator import Orchestrator
 
 pytest.importorskip("selenium")
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 
-from .visitor import attribute, click, cut_off, locked, press, send, too_small
+from .visitor import attribute, click, confirm, press, see, send, type_in
 from .visitor import words as shown
 
+pytestmark = pytest.mark.browser
 TALL = 1600  # the window: a notification at its bottom covers nothing that is pressed
 
 
-def wanted(**values: float) -> dict[str, Any]:
-    return {"serviceCharacteristic": characteristics(**values)}
-
-
-class Orchestrator:
-    """The server's APIs."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        headers = {"Authorization": f"Bearer {server.key}"}
-        self.http = httpx.Client(base_url=server.address, headers=headers, timeout=60, trust_env=False)
-
-    @property
-    def page(self) -> str:
-        return f"{self.server.address}/orders?key={self.server.key}"
-
-    def get(self, path: str) -> Any:
-        return self.http.get(path).raise_for_status().json()
-
-    def send(self, method: str, path: str, body: object = None) -> Any:
-        answer = self.http.request(method, path, json=body).raise_for_status()
-        return answer.json() if answer.content else None
-
-    def onboard(self, given: dict[str, Any]) -> str:
-        """-> the id of its specification; this host is registered."""
-        if not self.get(f"{MANAGER}/compute"):
-            self.send("POST", f"{MANAGER}/compute", {"name": "here"})
-        return str(self.send("POST", f"{OWN}/packages", given)["serviceSpecification"]["id"])
-
-    def order(self, *items: dict[str, Any]) -> str:
-        return str(self.send("POST", f"{ORDERING}/serviceOrder", {"serviceOrderItem": list(items)})["id"])
-
-    def ended(self, order: str) -> dict[str, Any]:
-        def now() -> Any:
-            return self.get(f"{ORDERING}/serviceOrder/{order}")
-
-        until(lambda: now()["state"] in ENDED, 60)
-        return dict(now())
-
-    def services(self) -> list[dict[str, Any]]:
-        found = self.get(f"{INVENTORY}/service?state.ne=terminated")
-        return [each | {c["name"]: c["value"] for c in each["serviceCharacteristic"]} for each in found]
-
-    def clear(self) -> None:
-        """No service, package, order or host is left."""
-        self.http.put(f"{OWN}/elasticity", json={"format": "edgewright.policies/1"}).raise_for_status()
-        for each in self.get(f"{ORDERING}/serviceOrder"):
-            self.ended(each["id"])
-        for each in self.services():
-            self.ended(self.order(item("delete", {"id": each["id"]})))
-        for each in self.get(f"{INVENTORY}/service"):
-            self.send("DELETE", f"{INVENTORY}/service/{each['id']}")
-        for each in self.get(f"{ORDERING}/serviceOrder"):
-            self.send("DELETE", f"{ORDERING}/serviceOrder/{each['id']}")
-        for each in self.get(f"{OWN}/packages"):
-            self.send("DELETE", f"{OWN}/packages/{each['id']}")
-        for each in self.get(f"{MANAGER}/compute"):
-            self.send("DELETE", f"{MANAGER}/compute/{each['id']}")
-
-
-@pytest.fixture
-def empty(server: Server, require: Callable[..., None]) -> Iterator[Orchestrator]:
-    """Nothing is registered, before and after."""
-    require("cgroup-cpu", "cgroup-memory", "chromium")
-    known = Orchestrator(server)
-    known.clear()
-    yield known
-    known.clear()
-
-
-def type_in(chrome: Any, label: str, value: str) -> None:
-    send(chrome, label, Keys.CONTROL, "a")
-    send(chrome, label, value)
-
-
-def confirm(chrome: Any, word: str) -> None:
-    click(chrome, f"//*[contains(@class, 'q-dialog')]//button[normalize-space()='{word}']")
-
-
-def see(chrome: Any, selector: str, text: str, timeout_s: float = 30.0) -> None:
-    until(lambda: text in shown(chrome, selector), timeout_s)
-
-
-@pytest.mark.browser
 def test_from_nothing_to_a_service_and_back(empty: Orchestrator, browse: Browse, tmp_path: Path) -> None:
     chrome = browse(empty.page, height=TALL)
     see(chrome, ".first-steps", "Order it")
@@ -151,6 +65,15 @@ def test_from_nothing_to_a_service_and_back(empty: Orchestrator, browse: Browse,
     see(chrome, ".slice-table", "0.6 CPU, 128 MB RAM")
     assert row.text  # the first row is the element that it was
 
+    press(chrome, "Deactivate mine")
+    see(chrome, ".ordered-service", "Inactive")
+    see(chrome, ".ordered-service", "Its replicas have ended, its slice stays booked.")
+    until(lambda: [each["state"] for each in empty.services()] == ["inactive"])
+    assert not chrome.find_element(By.CSS_SELECTOR, ".replicas").is_displayed()
+    press(chrome, "Activate mine")
+    see(chrome, ".ordered-service", "Active")
+    until(lambda: len(chrome.find_elements(By.CSS_SELECTOR, ".replica-row:not(.table-head)")) == 2)
+
     press(chrome, "Terminate mine")
     confirm(chrome, "Terminate")
     see(chrome, ".orders", "Terminate mine")
@@ -159,7 +82,6 @@ def test_from_nothing_to_a_service_and_back(empty: Orchestrator, browse: Browse,
     see(chrome, ".tmf-events", "Service changed its state")
 
 
-@pytest.mark.browser
 def test_what_is_wrong_stands_at_its_field_and_a_rejection_tells_why(empty: Orchestrator, browse: Browse) -> None:
     specification = empty.onboard(package(cpu={"min": 0.05, "max": 64.0, "initial": 0.2}))
     chrome = browse(empty.page, height=TALL)
@@ -181,7 +103,6 @@ def test_what_is_wrong_stands_at_its_field_and_a_rejection_tells_why(empty: Orch
     see(chrome, ".order-error", "Memory: got 7")
 
 
-@pytest.mark.browser
 def test_an_order_under_way_is_cancelled(empty: Orchestrator, browse: Browse) -> None:
     specification = empty.onboard(package(starts_s=4.0))
     chrome = browse(empty.page, height=TALL)
@@ -195,7 +116,6 @@ def test_an_order_under_way_is_cancelled(empty: Orchestrator, browse: Browse) ->
     until(lambda: not chrome.find_element(By.CSS_SELECTOR, ".ordered-list").text.strip())
 
 
-@pytest.mark.browser
 def test_descriptors_and_policies_that_are_wrong_name_the_field(empty: Orchestrator, browse: Browse) -> None:
     chrome = browse(empty.page, height=TALL)
     press(chrome, "Catalogue", "Add a service")
@@ -224,7 +144,6 @@ def test_descriptors_and_policies_that_are_wrong_name_the_field(empty: Orchestra
     until(lambda: "more replicas" in (attribute(chrome, '[aria-label="Policies, YAML"]', "value") or ""))
 
 
-@pytest.mark.browser
 def test_with_a_wrong_key_nothing_is_changed(empty: Orchestrator, browse: Browse) -> None:
     chrome = browse(f"{empty.server.address}/orders?key=wrong")
     see(chrome, "header", "Read only")
@@ -237,49 +156,3 @@ def test_with_a_wrong_key_nothing_is_changed(empty: Orchestrator, browse: Browse
     see(chrome, ".q-dialog .error", "key")
     see(chrome, "header", "Read only")
     assert empty.get(f"{MANAGER}/compute") == []
-
-
-@pytest.fixture
-def peopled(empty: Orchestrator) -> Iterator[Orchestrator]:
-    """A service of two replicas under a policy, a failed order, a hub that nobody answers for."""
-    quick = {"id": empty.onboard(package())}
-    failing = {"command": ["python", "-c", "raise SystemExit('no')"], "start_timeout_s": 10.0}
-    broken = {"id": empty.onboard(package("broken", run=failing))}
-    hub = empty.send("POST", f"{INVENTORY}/hub", {"callback": "http://127.0.0.1:9/events"})
-    try:
-        done = empty.order(item("add", {"name": "first", "serviceSpecification": quick} | wanted(replicas=2)))
-        assert empty.ended(done)["state"] == "completed"
-        assert empty.ended(empty.order(item("add", {"serviceSpecification": broken})))["state"] == "failed"
-        condition = {"above": 0.9, "for_s": 5.0}
-        policy = {"name": "more", "metric": "cpu_utilization", "condition": condition, "action": {"replicas": 1}}
-        empty.send("PUT", f"{OWN}/elasticity", {"format": "edgewright.policies/1", "policies": [policy]})
-        yield empty
-    finally:
-        empty.send("DELETE", f"{INVENTORY}/hub/{hub['id']}")
-
-
-@pytest.mark.browser
-def test_looks_and_nothing_flickers(peopled: Orchestrator, browse: Browse) -> None:
-    for width, theme in ((390, "dark"), (1280, "light")):
-        chrome = browse(peopled.page, width=width, theme=theme)
-        see(chrome, ".replicas", "Up")
-        see(chrome, ".order-error", "Deployment:")
-        see(chrome, ".hub", "waiting")
-        see(chrome, ".policy-list", "not armed")
-        assert "ended while starting" in shown(chrome, ".orders")
-        assert not cut_off(chrome)
-        assert not too_small(chrome)
-    controls = chrome.find_elements(By.CSS_SELECTOR, "main input, main textarea, main button, main a")
-    named = [each.accessible_name for each in controls if each.is_displayed()]
-    assert len(named) > 10
-    assert all(named)
-    assert not locked(chrome, "Apply to first")
-    chrome.execute_script(
-        "window.made = [];"
-        "new MutationObserver(all => all.forEach(each => each.addedNodes.forEach("
-        "node => node.nodeType == 1 && made.push(node.outerHTML.slice(0, 100)))))"
-        ".observe(document.querySelector('main'), {childList: true, subtree: true})"
-    )
-    times = {shown(chrome, ".live")}
-    until(lambda: times.add(shown(chrome, ".live")) or len(times) > 4)
-    assert chrome.execute_script("return made") == []

@@ -36,9 +36,23 @@ def test_key_leaves_the_address_and_values_move(server: Server, browse: Browse) 
     until(lambda: words(chrome, ".services") != before[0] and words(chrome, ".live") != before[1])
 
 
-def test_unknown_call_of_the_api_is_answered_by_the_api(server: Server) -> None:
-    answer = httpx.get(f"{server.address}{PREFIX}/nothing", trust_env=False)
-    assert (answer.status_code, answer.json()["message"]) == (404, f"no GET {PREFIX}/nothing")
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", f"{PREFIX}/nothing", None),
+        ("GET", f"{PREFIX}/loops/", None),
+        ("PUT", f"{PREFIX}/loops", "GET, POST"),
+        ("TRACE", f"{PREFIX}/loops/x", "DELETE, GET, PATCH"),
+        ("GET", "/tmf-api/nothing", None),
+        ("PUT", "/tmf-api/serviceInventory/v4/service/x", "DELETE, GET, PATCH"),
+    ],
+)
+def test_what_the_api_does_not_have_is_answered_by_the_api(
+    server: Server, method: str, path: str, allowed: str | None
+) -> None:
+    answer = httpx.request(method, f"{server.address}{path}", trust_env=False)
+    assert (answer.status_code, answer.headers.get("Allow")) == (405 if allowed else 404, allowed)
+    assert answer.json()["message"].startswith(f"no {method} {path}")
 
 
 def test_charts_grow_by_rows(server: Server, browse: Browse) -> None:

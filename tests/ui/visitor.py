@@ -10,7 +10,10 @@ import pytest
 pytest.importorskip("selenium")
 from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
+
+from .conftest import until
 
 T = TypeVar("T")
 
@@ -71,3 +74,16 @@ def too_small(chrome: Any) -> list[str]:
         ".map(e => e.outerHTML.slice(0, 100))"
     )
     return found
+
+
+def type_in(chrome: Any, label: str, value: str) -> None:
+    send(chrome, label, Keys.CONTROL, "a")
+    send(chrome, label, value)
+
+
+def confirm(chrome: Any, word: str) -> None:
+    click(chrome, f"//*[contains(@class, 'q-dialog')]//button[normalize-space()='{word}']")
+
+
+def see(chrome: Any, selector: str, text: str, timeout_s: float = 30.0) -> None:
+    until(lambda: text in words(chrome, selector), timeout_s)

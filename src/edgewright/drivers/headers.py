@@ -57,7 +57,7 @@ def request_head(method: bytes, target: bytes, version: str, fields: Fields, pee
     if method == b"CONNECT":
         raise Refusal(501, "CONNECT is not supported")
     hosts, named, forwarded, kept = [], set(), [], []
-    length, coding, upgrade = 0, b"", b""
+    length, coding, upgrades = 0, b"", []
     for name, value in fields:
         key = name.lower()
         if key not in _REWRITTEN:
@@ -72,7 +72,7 @@ def request_head(method: bytes, target: bytes, version: str, fields: Fields, pee
         elif key == b"transfer-encoding":
             coding += value.strip().lower()
         elif key == b"upgrade":
-            upgrade = value.strip()
+            upgrades += [protocol for each in value.split(b",") if (protocol := each.strip())]
         elif key == b"x-forwarded-for":
             forwarded.append(value.strip())
     chunked = bool(coding)
@@ -82,13 +82,14 @@ def request_head(method: bytes, target: bytes, version: str, fields: Fields, pee
         raise Refusal(400, "one valid Host is needed")
     target, host = _target(method, target, hosts[0] if hosts else b"")
     # HTTP/2 without TLS is no tunnel of one request: through it others would pass by here unseen.
-    tunnel = b"upgrade" in named and bool(upgrade) and upgrade.lower() != b"h2c" and not (chunked or length)
+    upgrades = [protocol for protocol in upgrades if protocol.lower().partition(b"/")[0] != b"h2c"]
+    tunnel = b"upgrade" in named and bool(upgrades) and not (chunked or length)
     lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, target, host)]
     lines += [b"%b: %b\r\n" % (name, value) for key, name, value in kept if key not in named]
     if chunked:
         lines.append(b"Transfer-Encoding: chunked\r\n")
     if tunnel:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
+        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % b", ".join(upgrades))
     lines.append(
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\n\r\n"
         % (b", ".join([*forwarded, peer]), host)

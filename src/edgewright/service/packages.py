@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,6 +33,7 @@ from edgewright.scaling.model import (
 MOST_REPLICAS = 32
 MOST_KEY = 64
 MOST_BYTES = 2_000_000_000  # of one artefact
+UNNAMED_S = 3600.0  # an artefact waits for its package
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -137,23 +141,27 @@ class Artefacts:
 
     folder: Path
 
-    async def put(self, chunks: AsyncIterator[bytes], sha256: str) -> int:
-        """Keep a file -> its bytes. Raises InputError where it is not what its checksum says or larger than
-        MOST_BYTES, OSError; nothing is kept then.
+    @contextmanager
+    def receiving(self, sha256: str) -> Iterator[Callable[[bytes], None]]:
+        """Takes a file part by part, and keeps it at the end. Raises InputError where it is not what its checksum says
+        or larger than MOST_BYTES, OSError; nothing is kept then.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(self.folder / sha256) as new:
             digest, size = hashlib.sha256(), 0
             with new.open("wb") as file:
-                async for chunk in chunks:
-                    digest.update(chunk)
-                    size += len(chunk)
+
+                def take(part: bytes) -> None:
+                    nonlocal size
+                    digest.update(part)
+                    size += len(part)
                     if size > MOST_BYTES:
                         raise InputError("body", f"more than {MOST_BYTES} bytes", f"{MOST_BYTES} bytes at most")
-                    file.write(chunk)
+                    file.write(part)
+
+                yield take
             if digest.hexdigest() != sha256:
                 raise InputError("sha256", sha256, f"the checksum of what was sent, {digest.hexdigest()}")
-        return (self.folder / sha256).stat().st_size
 
     def missing(self, package: Package) -> list[str]:
         """Names of a package's artefacts that are not here."""
@@ -165,16 +173,24 @@ class Artefacts:
             target, fresh = folder / each.name, folder / f".writing-{each.name}"
             if target.exists() and _digest(target) == each.sha256:
                 continue
-            fresh.write_bytes((self.folder / each.sha256).read_bytes())
-            fresh.chmod(0o755 if each.executable else 0o644)
-            fresh.replace(target)
+            try:
+                shutil.copyfile(self.folder / each.sha256, fresh)
+                fresh.chmod(0o755 if each.executable else 0o644)
+                fresh.replace(target)
+            finally:
+                fresh.unlink(missing_ok=True)
 
     def prune(self, wanted: Iterable[str]) -> None:
-        """Remove what no package names any more."""
-        keep = set(wanted)
-        for file in self.folder.glob("*") if self.folder.is_dir() else ():
-            if file.name not in keep:
-                file.unlink(missing_ok=True)
+        """Remove what no package names, unless it came in the last UNNAMED_S: its package may come after it."""
+        keep, old = set(wanted), time.time() - UNNAMED_S
+        for file in self.folder.glob("[!.]*"):
+            if file.name not in keep and file.stat().st_mtime < old:
+                file.unlink()
+
+    def clear(self) -> None:
+        """Remove what a crash cut short. Raises OSError."""
+        for file in self.folder.glob(".writing-*"):
+            file.unlink(missing_ok=True)
 
 
 def filled(word: str, values: Mapping[str, str | int]) -> str:

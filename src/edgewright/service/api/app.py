@@ -23,10 +23,11 @@ from edgewright.service.api.gate import BodyLimit, Forward, HostGate
 from edgewright.service.runtime import Runtime
 from edgewright.service.settings import Settings
 
-DESCRIPTION = """Loops that keep services inside their SLA. Whatever changes state needs an API key; reading does not.
+DESCRIPTION = """Loops that keep services inside their SLA. Whatever changes state needs an API key; reading does not,
+and hides then what may be secret.
 Errors: `{"message", "field", "given", "allowed"}` with 400 (bad input), 401, 404, 409 (capacity, conflict), 413,
 501 (this host cannot), 502 (the driver failed), 503 (the database or the worker is away; nothing was changed),
-504 (the worker did not answer; whether it did what was asked is unknown)."""
+504 (the worker did not answer; whether it did what was asked is unknown), 507 (the disk is full)."""
 
 
 def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
@@ -57,11 +58,13 @@ def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
     for api in tmf:
         app.include_router(router_of(api))
     describe(app)
+    errors.answer_the_rest(app)
     return app
 
 
 def create_page_app(settings: Settings) -> FastAPI:
     """For the page alone."""
-    return FastAPI(
-        docs_url=None, redoc_url=None, openapi_url=None, middleware=[Middleware(HostGate, settings=settings)]
-    )
+    gate = Middleware(HostGate, settings=settings)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=[gate])
+    errors.answer_the_rest(app)
+    return app

@@ -16,14 +16,15 @@ from edgewright.service.api import schemas
 from edgewright.service.api.description import document
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.kinds import loop_of, require_known
-from edgewright.service.api.loops import body_text, decisions_of, events_of
+from edgewright.service.api.loops import decisions_of, events_of
+from edgewright.service.api.reading import StrictRoute, body_text
 from edgewright.service.api.views import decision_view, driver_view, stats_view
 from edgewright.service.loops import backhaul_orders as orders
 from edgewright.service.loops.backhaul import BackhaulLoop
 from edgewright.service.loops.situation import path_view
 from edgewright.service.refusals import NotFound
 
-router = APIRouter(prefix="/api/edgewright/v1/backhauls", tags=["backhaul"], route_class=schemas.StrictRoute)
+router = APIRouter(prefix="/api/edgewright/v1/backhauls", tags=["backhaul"], route_class=StrictRoute)
 Json = dict[str, Any]
 
 

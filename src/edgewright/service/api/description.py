@@ -74,7 +74,7 @@ def _add_refusals(path: str, method: str, operation: Json) -> None:
     if "{" in path:
         statuses.append(404)
     if method != "get":
-        statuses += [404, 409, 501, 502]
+        statuses += [404, 409, 501, 502, 507]
     if "requestBody" in operation:
         statuses.append(413)
     for status in sorted({*statuses, *(int(known) for known in answers if int(known) >= 400)}):

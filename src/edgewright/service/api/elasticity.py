@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from edgewright.core.documents import parse
 from edgewright.service.api.description import document
 from edgewright.service.api.keys import Running, WithKey
-from edgewright.service.api.loops import body_text
+from edgewright.service.api.reading import body_text
 from edgewright.service.elasticity.rules import Policies
 
 router = APIRouter(prefix="/api/edgewright/v1/elasticity", tags=["elasticity"])

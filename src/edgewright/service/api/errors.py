@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -11,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from edgewright.core.errors import CapacityError, InputError
@@ -22,6 +24,7 @@ from edgewright.service.refusals import Conflict, NotFound, NotSupported
 from edgewright.service.store import StoreError
 
 log = structlog.get_logger("edgewright.api")
+APIS = ("/api/", ROOT)
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
@@ -91,21 +94,46 @@ def register(app: FastAPI) -> None:
     async def _(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, InputError):
             return _bad_input(error.__cause__)
-        headers = {"Allow": _allowed(app, request)} if error.status_code == 405 else error.headers
-        return answer(error.status_code, str(error.detail), headers)
+        return answer(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(OSError)
+    async def _(request: Request, error: OSError) -> JSONResponse:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return answer(507, f"there is no room on the disk: {error}")
+        return failed(request, error)
 
     @app.exception_handler(Exception)
     async def _(request: Request, error: Exception) -> JSONResponse:
+        return failed(request, error)
+
+    def failed(request: Request, error: Exception) -> JSONResponse:
         log.error("request_failed", path=request.url.path, exc_info=error)
         return answer(500, "an error of ours, it is in the log")
 
 
-def _allowed(app: FastAPI, request: Request) -> str:
-    """By all routes of the path (RFC 9110, 10.2.1): the framework names those of the first alone."""
-    asked = [(method, dict(request.scope) | {"method": method}) for method in METHODS]
-    return ", ".join(
-        method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in app.routes)
-    )
+def answer_the_rest(app: FastAPI) -> None:
+    """After all routes of the APIs, and before the page, which takes every path that is left."""
+    rest = _Rest(tuple(app.routes))
+    app.router.routes += [Route(f"{root}{{path:path}}", rest, include_in_schema=False) for root in APIS]
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """405 for a path of the routes, else 404."""
+
+    routes: tuple[BaseRoute, ...]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        told, allowed = f"no {scope['method']} {scope['path']}", self._allowed(scope)
+        refusal = answer(405, f"{told}, but {allowed}", {"Allow": allowed}) if allowed else answer(404, told)
+        await refusal(scope, receive, send)
+
+    def _allowed(self, scope: Scope) -> str:
+        """By all routes of the path (RFC 9110, 10.2.1): the framework names those of the first alone."""
+        asked = [(method, {**scope, "method": method}) for method in METHODS]
+        return ", ".join(
+            method for method, each in asked if any(route.matches(each)[0] is Match.FULL for route in self.routes)
+        )
 
 
 def _plainly(status: int) -> Any:

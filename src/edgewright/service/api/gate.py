@@ -13,7 +13,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgewright.service.api.errors import answer
+from edgewright.service import CHANGE_TIMEOUT_S
+from edgewright.service.api.errors import APIS, answer
 from edgewright.service.api.tmf.errors import ROOT
 from edgewright.service.loops.leases import LEASE
 from edgewright.service.runtime import Runtime
@@ -21,12 +22,11 @@ from edgewright.service.settings import Settings
 from edgewright.service.store import StoreError
 
 MAX_BODY_BYTES = 1_000_000
-FORWARD_TIMEOUT_S = 30.0
+FORWARD_TIMEOUT_S = 30.0  # but for the answer to a change
 STREAMED = "/api/edgewright/v1/artefacts/"  # written to a file as it comes, with a limit of its own
 LOCAL = re.compile(
     r"^/api/edgewright/v1/(loops|backhauls|migrations)/[^/]+/(decisions|events)$"
 )  # read from the store, by any process, as is every resource of the TM Forum's APIs
-APIS = ("/api/", ROOT)
 
 
 @dataclass
@@ -136,8 +136,10 @@ class Forward:
         path = scope.get("raw_path") or quote(scope["path"]).encode()
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
         url = address + (path + query).decode("latin-1")
+        reads = scope["method"] in ("GET", "HEAD")
+        timeout = httpx.Timeout(FORWARD_TIMEOUT_S, read=FORWARD_TIMEOUT_S if reads else CHANGE_TIMEOUT_S)
         try:
-            async with httpx.AsyncClient(timeout=FORWARD_TIMEOUT_S, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
                 got = await client.request(scope["method"], url, content=_body(receive), headers=headers)
         except httpx.InvalidURL as error:
             return answer(400, f"the address: {error}", field="path")

@@ -1,8 +1,8 @@
-"""An API key for whatever changes state: `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+"""An API key for whatever changes state or is secret: `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 
 from edgewright.service.runtime import Runtime
 
+Json = dict[str, Any]
+HIDDEN = "***"
 _bearer = HTTPBearer(auto_error=False, description="The key printed at the first start.")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False)
 
@@ -35,6 +37,18 @@ def with_key(known: Annotated[bool, Depends(has_key)]) -> None:
         raise HTTPException(401, "needs an API key: Authorization: Bearer KEY, or X-API-Key: KEY")
 
 
+def shown(record: Json, known: bool, *path: str) -> Json:
+    """Without a key what is at the path, or each value of an object there, reads `***`."""
+    if known:
+        return record
+    first, *rest = path
+    inner = record[first]
+    if rest:
+        return record | {first: shown(inner, known, *rest)}
+    return record | {first: dict.fromkeys(inner, HIDDEN) if isinstance(inner, dict) else HIDDEN}
+
+
 Running = Annotated[Runtime, Depends(runtime_of)]
 HasKey = Annotated[bool, Depends(has_key)]
 WithKey = Depends(with_key)
+MORE_WITH_KEY: Json = {"security": [{}]}  # `openapi_extra` of a route that answers without a key, too

@@ -12,7 +12,8 @@ from edgewright.core.errors import InputError
 from edgewright.scaling.model import Scenario
 from edgewright.service.api import schemas
 from edgewright.service.api.description import document
-from edgewright.service.api.keys import HasKey, Running, WithKey
+from edgewright.service.api.keys import MORE_WITH_KEY, HasKey, Running, WithKey, shown
+from edgewright.service.api.reading import StrictRoute, body_text
 from edgewright.service.api.views import decision_view, driver_view, event_view, loop_view
 from edgewright.service.loops import orders
 from edgewright.service.loops.loop import Loop
@@ -21,7 +22,7 @@ from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.runtime import Runtime
 from edgewright.service.store.tables import DecisionRow, EventRow
 
-router = APIRouter(prefix="/api/edgewright/v1", tags=["edgewright"], route_class=schemas.StrictRoute)
+router = APIRouter(prefix="/api/edgewright/v1", tags=["edgewright"], route_class=StrictRoute)
 Json = dict[str, Any]
 
 
@@ -100,13 +101,12 @@ def get_loop(chosen: Chosen, runtime: Running) -> Json:
     return loop_view(chosen, runtime.drivers[chosen.name])
 
 
-@router.get("/loops/{loop}/scenario", openapi_extra={"security": [{}]})
+@router.get("/loops/{loop}/scenario", openapi_extra=MORE_WITH_KEY)
 def get_scenario(chosen: Chosen, known: HasKey) -> Json:
     """The scenario as it runs. Without a key, the values of its environment variables read `***`."""
     scenario = chosen.scenario.model_dump(mode="json")
-    if not known:
-        for run in (service["run"] for service in scenario["services"] if service["run"]):
-            run["environment"] = dict.fromkeys(run["environment"], "***")
+    for service in (service for service in scenario["services"] if service["run"]):
+        service["run"] = shown(service["run"], known, "environment")
     return scenario
 
 
@@ -192,15 +192,6 @@ def post_rollback(chosen: Chosen, body: schemas.Rollback) -> Json:
 def put_load(chosen: Chosen, body: schemas.LoadFactors) -> Json:
     """Multiply the load that the generator offers: `{service: factor}`; services not named keep theirs."""
     return dict(orders.set_load(chosen, body.root))
-
-
-async def body_text(request: Request) -> tuple[str, bool]:
-    """-> the text of a scenario, whether it is YAML."""
-    try:
-        text = (await request.body()).decode()
-    except UnicodeDecodeError:
-        raise InputError("body", "bytes", "UTF-8 text") from None
-    return text, "yaml" in request.headers.get("content-type", "")
 
 
 def decisions_of(runtime: Runtime, loop: str, limit: int, before: int | None, changed_only: bool) -> list[Json]:

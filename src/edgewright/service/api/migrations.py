@@ -17,12 +17,13 @@ from edgewright.service.api import schemas
 from edgewright.service.api.description import document
 from edgewright.service.api.keys import Running, WithKey
 from edgewright.service.api.kinds import loop_of, require_known
-from edgewright.service.api.loops import body_text, decisions_of, events_of
+from edgewright.service.api.loops import decisions_of, events_of
+from edgewright.service.api.reading import StrictRoute, body_text
 from edgewright.service.api.views import decision_view, driver_view, stats_view
 from edgewright.service.loops import migration_orders as orders
 from edgewright.service.loops.migration import MigrationLoop
 
-router = APIRouter(prefix="/api/edgewright/v1/migrations", tags=["migration"], route_class=schemas.StrictRoute)
+router = APIRouter(prefix="/api/edgewright/v1/migrations", tags=["migration"], route_class=StrictRoute)
 Json = dict[str, Any]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
-from edgewright.service.api.keys import Running, WithKey
+from edgewright.service.api.keys import MORE_WITH_KEY, HasKey, Running, WithKey
 from edgewright.service.fulfilment import book
 from edgewright.service.refusals import NotFound
 from edgewright.service.resources.deliveries import redeliver
@@ -45,15 +46,17 @@ def get_events(
         ]
 
 
-@router.get("/hubs")
-def get_hubs(runtime: Running) -> list[Json]:
-    """Who is told of events, how many were delivered, wait, or were given up (`dead`)."""
+@router.get("/hubs", openapi_extra=MORE_WITH_KEY)
+def get_hubs(runtime: Running, known: HasKey) -> list[Json]:
+    """Who is told of events, how many were delivered, wait, or were given up (`dead`). Without a key, a `callback` has
+    no path: it may hold a token.
+    """
     counts = select(DeliveryRow.hub, DeliveryRow.state, func.count()).group_by(DeliveryRow.hub, DeliveryRow.state)
     with runtime.store.read() as session:
         hubs = session.scalars(select(HubRow).order_by(HubRow.created)).all()
         states = {(hub, state): number for hub, state, number in session.execute(counts)}
     return [
-        {"id": hub.id, "api": hub.api, "callback": hub.callback, "query": hub.query}
+        {"id": hub.id, "api": hub.api, "callback": hub.callback if known else _origin(hub.callback), "query": hub.query}
         | {state: states.get((hub.id, state), 0) for state in ("waiting", "delivered", "dead")}
         for hub in hubs
     ]
@@ -66,3 +69,9 @@ def post_redeliver(runtime: Running, hub: str) -> Json:
         if session.get(HubRow, hub) is None:
             raise NotFound("hub", hub)
     return {"events": redeliver(runtime.store, hub)}
+
+
+def _origin(address: str) -> str:
+    """Scheme, host and port (RFC 6454)."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}"

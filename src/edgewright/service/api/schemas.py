@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
-from edgewright.core.documents import load_json
-from edgewright.core.errors import InputError
 from edgewright.service.loops.backhaul_orders import MAX_FACTOR
 from edgewright.service.loops.loop import Mode
 from edgewright.service.loops.orders import MAX_LOAD_FACTOR
-
-
-class _StrictRequest(Request):
-    async def json(self) -> Any:
-        try:
-            return load_json((await self.body()).decode(), source="body")
-        except InputError as error:
-            raise HTTPException(400, str(error)) from error  # FastAPI lets no other exception through
-
-
-class StrictRoute(APIRoute):
-    """Reads JSON bodies as files are read: a key that comes twice is refused."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def strictly(request: Request) -> Response:
-            return await handle(_StrictRequest(request.scope, request.receive))
-
-        return strictly
 
 
 def _whole(value: Any) -> Any:

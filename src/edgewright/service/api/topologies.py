@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import FileResponse, JSONResponse
 
-from edgewright.service.api import schemas
 from edgewright.service.api.keys import Running, WithKey
+from edgewright.service.api.reading import StrictRoute
 from edgewright.service.generation import INFRASTRUCTURE, MAP, Asked
 from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.topologies import Topology
 
-router = APIRouter(prefix="/api/edgewright/v1/topologies", tags=["topology"], route_class=schemas.StrictRoute)
+router = APIRouter(prefix="/api/edgewright/v1/topologies", tags=["topology"], route_class=StrictRoute)
 Json = dict[str, Any]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
@@ -21,22 +22,14 @@ if TYPE_CHECKING:
 CATALOG, CATEGORY = "edgewright", "services"
 
 
-def onboard(runtime: Runtime, package: Package) -> Json:
-    """Keep a package and offer it. The same again changes nothing.
+def onboard(runtime: Runtime, packages: Iterable[Package]) -> list[Json]:
+    """Keep packages and offer them, all or none. The same again changes nothing.
 
-    Raises Conflict where another one has its name and version, StoreError.
+    Raises Conflict where another one has the name and version of one, StoreError.
     """
-    descriptor = package.model_dump(mode="json")
     with runtime.changing, runtime.store.write() as session:
-        known = records.collection(session, PACKAGE).get(package.key)
-        if known is not None and known["descriptor"] != descriptor:
-            raise Conflict(f"version: there is another package {package.key}: give this one a new version")
-        if known is None:
-            specification = _offer(session, package)
-            known = {"id": package.key, "name": package.name, "version": package.version, "descriptor": descriptor}
-            known["serviceSpecification"] = specification
-            records.collection(session, PACKAGE).add(package.key, known)
-    return view(runtime, known)
+        kept = [_keep(session, package) for package in packages]
+    return [view(runtime, each) for each in kept]
 
 
 def packages(runtime: Runtime) -> list[Json]:
@@ -68,6 +61,18 @@ def remove(runtime: Runtime, key: str) -> None:
 def view(runtime: Runtime, kept: Json) -> Json:
     """With the names of the artefacts that are still to be sent."""
     return kept | {"missing": runtime.slices.artefacts.missing(records.as_package(kept))}
+
+
+def _keep(session: Session, package: Package) -> Json:
+    descriptor = package.model_dump(mode="json")
+    known = records.collection(session, PACKAGE).get(package.key)
+    if known is not None and known["descriptor"] != descriptor:
+        raise Conflict(f"version: there is another package {package.key}: give this one a new version")
+    if known is None:
+        known = {"id": package.key, "name": package.name, "version": package.version, "descriptor": descriptor}
+        known["serviceSpecification"] = _offer(session, package)
+        records.collection(session, PACKAGE).add(package.key, known)
+    return known
 
 
 def _offer(session: Session, package: Package) -> Json:

@@ -57,6 +57,8 @@ class Slices:
         """Everything that the store has stands again; what a crash cut short is gone. Raises StoreError."""
         self.troubles = {}
         self.running.clear()
+        with self.watching("artefacts"):
+            self.artefacts.clear()
         networks.restore(self.runtime)
         compute.restore(self.runtime)
         instances.restore(self.runtime)

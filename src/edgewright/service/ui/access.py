@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import app, ui
 
 from edgewright.service.ui.client import ApiError, ApiGone, Told
-from edgewright.service.ui.elements import box, text
+from edgewright.service.ui.elements import attributes, box, text
 
 KEY = "api_key"
 Call = Callable[[str], Awaitable[Told]]
@@ -122,7 +122,7 @@ class Access:
 
 async def confirmed(title: str, lost: str, verb: str) -> bool:
     """Ask before something is lost."""
-    with ui.dialog().props(f'aria-label="{title}"') as dialog, box("div", "dialog"):
+    with attributes(ui.dialog(), aria_label=title) as dialog, box("div", "dialog"):
         text("h2", "", title)
         text("p", "quiet", lost)
         with box("div", "dialog-buttons"):

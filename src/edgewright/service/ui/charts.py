@@ -12,7 +12,7 @@ from typing import Any
 
 from nicegui import Client, ui
 
-from edgewright.service.ui.elements import box, text
+from edgewright.service.ui.elements import attributes, box, text
 
 TONES = 6  # colours of nodes; after them they come again, dashed
 
@@ -131,7 +131,7 @@ def _chart(label: str, series: list[dict[str, Any]], *, log: bool = False) -> ui
     }
     if log:
         del options["yAxis"]["min"]  # type: ignore[attr-defined]
-    return ui.echart(options).props(f'role=img aria-label="{label}"')
+    return attributes(ui.echart(options).props("role=img"), aria_label=label)
 
 
 def tone(index: int) -> str:

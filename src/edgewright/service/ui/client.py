@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from edgewright.service import CHANGE_TIMEOUT_S
 from edgewright.service.ui.backhaul.shapes import BackhaulColumns, BackhaulState, Plan
 from edgewright.service.ui.migration.shapes import Decision as MigrationDecision
 from edgewright.service.ui.migration.shapes import MigrationColumns, MigrationState
@@ -21,7 +22,7 @@ CATALOGUE, ORDERING = "/tmf-api/serviceCatalogManagement/v4", "/tmf-api/serviceO
 INVENTORY = "/tmf-api/serviceInventory/v4"
 FILE_TIMEOUT_S = 60.0  # of some ten megabytes
 SHOWN = 200  # of resources that a page lists
-CHANGE_TIMEOUT_S = 180.0  # of a service: replicas start until they are healthy
+PATIENCE_S = CHANGE_TIMEOUT_S + 5.0  # the API itself says that a change took too long
 T = TypeVar("T")
 Told = str | None  # what the API says of a change it made, where it says anything
 
@@ -240,11 +241,11 @@ class Api:
     async def change_service(self, key: str, service: str, values: dict[str, float]) -> Told:
         listed = [{"name": name, "value": value} for name, value in values.items()]
         path, body = f"{INVENTORY}/service/{quote(service, safe='')}", {"serviceCharacteristic": listed}
-        return await self._write(key, "PATCH", path, body, timeout=CHANGE_TIMEOUT_S)
+        return await self._write(key, "PATCH", path, body, timeout=PATIENCE_S)
 
     async def set_service_state(self, key: str, service: str, state: str) -> Told:
         path = f"{INVENTORY}/service/{quote(service, safe='')}"
-        return await self._write(key, "PATCH", path, {"state": state}, timeout=CHANGE_TIMEOUT_S)
+        return await self._write(key, "PATCH", path, {"state": state}, timeout=PATIENCE_S)
 
     async def redeliver(self, key: str, hub: str) -> Told:
         many = (await self._ask(key, "POST", f"/hubs/{quote(hub, safe='')}/redeliver")).json()["events"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -33,19 +33,30 @@ Loops = Mapping[str, list[str]]  # title of a page -> the loops that it can show
 
 
 class LivePage:
-    """Of one loop. A kind of loop builds its parts into `_main`, calls `_begin`, and draws them in `_draw`."""
+    """Bar and banners. A page builds its parts into `_main` below them, calls `_begin`, and draws them in `_show`."""
 
-    def __init__(self, feed: Polling[Any], title: str, loop: str, loops: Loops) -> None:
-        self._feed, self._loop = feed, loop
+    _main: ui.element
+
+    def __init__(
+        self, feed: Polling[Any], title: str, loops: Loops, after: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """`after`: what follows an action, other than a look at what is new."""
+        self._feed = feed
         self._zone: tzinfo = UTC
         self._client = ui.context.client
-        self._charts = Charts(self._client)
-        self._access = Access(feed.refresh)
-        self._build_bar(title, loops)
+        self._access = Access(after or feed.refresh)
+        with box("header", "bar"):
+            text("span", "brand", "edgewright")
+            pages(title, loops)
+            self._build_choice(title, loops)
+            self._live = text("span", "quiet number live")
+            ui.space()
+            self._access.button()
+            theme_button()
         self._gone = Banner("bad", "cloud_off")
-        self._simulated = Banner("warn", "science")
-        self._warnings = Banner("warn", "warning")
-        self._main = box("main", "content")
+
+    def _build_choice(self, title: str, loops: Loops) -> None:
+        """In the bar, where a page is of one of several."""
 
     def _begin(self) -> None:
         ui.skip_link(target=self._main)
@@ -54,33 +65,15 @@ class LivePage:
         self._client.on_disconnect(self._leave)
         self._client.on_delete(self._leave)
 
-    def _draw(self, view: Any, news: str | None) -> None:
-        raise NotImplementedError
-
-    def _build_bar(self, title: str, loops: Loops) -> None:
-        with box("header", "bar"):
-            text("span", "brand", "edgewright")
-            pages(title, loops)
-            if len(own := loops[title]) > 1:
-                here, asked = PAGES[title]
-                select = ui.select(
-                    own, value=self._loop, on_change=lambda event: ui.navigate.to(f"{here}?{asked}={event.value}")
-                )
-                select.props('outlined dense options-dense aria-label="Loop"')
-            else:
-                text("span", "loop-name", self._loop)
-            self._live = text("span", "quiet number live")
-            ui.space()
-            self._access.button()
-            theme_button()
-
     async def _connected(self) -> None:
-        name = await self._client.run_javascript("return Intl.DateTimeFormat().resolvedOptions().timeZone", timeout=5)
+        asked = "return Intl.DateTimeFormat().resolvedOptions().timeZone"
         try:
-            self._zone = ZoneInfo(name or "UTC")
-        except (ZoneInfoNotFoundError, ValueError):
+            self._zone = ZoneInfo(await self._client.run_javascript(asked, timeout=5) or "UTC")
+        except (ZoneInfoNotFoundError, ValueError, TimeoutError):
             self._zone = UTC
-        self._charts.reset(self._feed.whole())
+        self._listen()
+
+    def _listen(self) -> None:
         self._feed.listen(self._client.id, self._tick)
 
     def _leave(self) -> None:
@@ -95,10 +88,42 @@ class LivePage:
         self._gone.show(
             view.trouble
             and f"Nothing new from the API: {view.trouble}. "
-            + (f"What you see is from {words.clock(view.since, self._zone)}. " if view.loop else "")
+            + (f"What you see is from {words.clock(view.since, self._zone)}. " if view.since else "")
             + "Trying again every 2 seconds."
         )
         self._live.text = "not connected" if view.trouble else f"live, {words.clock(view.since, self._zone)}"
+
+
+class LoopPage(LivePage):
+    """Of one loop, with charts. A kind of loop draws its parts in `_draw`, where something was seen of it."""
+
+    def __init__(self, feed: Polling[Any], title: str, loop: str, loops: Loops) -> None:
+        self._loop = loop
+        super().__init__(feed, title, loops)
+        self._charts = Charts(self._client)
+        self._simulated = Banner("warn", "science")
+        self._warnings = Banner("warn", "warning")
+        self._main = box("main", "content")
+
+    def _draw(self, view: Any, news: str | None) -> None:
+        raise NotImplementedError
+
+    def _build_choice(self, title: str, loops: Loops) -> None:
+        if len(own := loops[title]) > 1:
+            here, asked = PAGES[title]
+            select = ui.select(
+                own, value=self._loop, on_change=lambda event: ui.navigate.to(f"{here}?{asked}={event.value}")
+            )
+            select.props('outlined dense options-dense aria-label="Loop"')
+        else:
+            text("span", "loop-name", self._loop)
+
+    def _listen(self) -> None:
+        self._charts.reset(self._feed.whole())
+        super()._listen()
+
+    def _show(self, view: Any, news: str | None) -> None:
+        super()._show(view, news)
         if view.loop is None:
             return
         driver: DriverInfo = view.loop.driver

@@ -8,13 +8,13 @@ from edgewright.service.ui.client import Api
 from edgewright.service.ui.elements import box
 from edgewright.service.ui.feed import Feed, View
 from edgewright.service.ui.history import Decisions, Events, Health
-from edgewright.service.ui.live import LivePage, Loops
+from edgewright.service.ui.live import LoopPage, Loops
 from edgewright.service.ui.services import Services
 from edgewright.service.ui.shapes import PolicyInfo
 from edgewright.service.ui.summary import Headline, Slice
 
 
-class Page(LivePage):
+class Page(LoopPage):
     def __init__(self, api: Api, feed: Feed, loop: str, loops: Loops, policies: list[PolicyInfo]) -> None:
         super().__init__(feed, "Scaling", loop, loops)
         with self._main:

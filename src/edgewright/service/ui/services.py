@@ -11,7 +11,7 @@ from edgewright.service.ui import words
 from edgewright.service.ui.access import Access, confirmed
 from edgewright.service.ui.charts import Charts
 from edgewright.service.ui.client import Api
-from edgewright.service.ui.elements import Meter, Reading, State, box, text
+from edgewright.service.ui.elements import Meter, Reading, State, attributes, box, text
 from edgewright.service.ui.shapes import LoopState, ServiceState, Slo
 
 LEFT_S = 5.0  # a slider not moved for so long is out of its visitor's hand
@@ -25,7 +25,7 @@ class ServiceCard:
         self._load_seen: float | None = None
         self._load_moved_s = 0.0
         self._pin_seen: float | None = None
-        with box("article", "card service").props(f'aria-label="Service {self.name}"') as self.box:
+        with attributes(box("article", "card service"), aria_label=f"Service {self.name}") as self.box:
             self._build_facts(loop.slo)
             charts.response(index, self.name, loop.slo.response_ms)
             charts.cpu(index, self.name)
@@ -60,14 +60,15 @@ class ServiceCard:
             with self._load_box:
                 text("span", "quiet", "Load")
                 self._slider = self._access.needs_key(ui.slider(min=0, max=3, step=0.1, value=1.0))
-                self._slider.props(f'aria-label="Load factor of {self.name}" label-always=false')
+                attributes(self._slider.props("label-always=false"), aria_label=f"Load factor of {self.name}")
                 self._slider.on("change", self._set_load)
                 self._factor = text("span", "number factor")
                 self._slider.on_value_change(self._load_moved)
             with box("div", "pin"):
                 field = ui.number(value=service.limit_cpu, min=0.01, step=0.05, format="%.2f")
                 self._pin_field = self._access.needs_key(field)
-                field.props(f'outlined dense suffix=CPU aria-label="CPU limit to pin {self.name} at"')
+                field.props("outlined dense suffix=CPU")
+                attributes(field, aria_label=f"CPU limit to pin {self.name} at")
                 field.on("keydown.enter", self._set_pin)
                 self._pin_button = self._button("Pin", "push_pin", self._set_pin)
                 self._unpin_button = self._button("Unpin", "lock_open", self._unset_pin)
@@ -75,7 +76,7 @@ class ServiceCard:
 
     def _button(self, word: str, icon: str, action: object) -> ui.button:
         button = ui.button(word, icon=icon, on_click=action, color=None)  # type: ignore[arg-type]
-        button.props(f'flat dense no-caps aria-label="{word} {self.name}"').classes("plain")
+        attributes(button.props("flat dense no-caps"), aria_label=f"{word} {self.name}").classes("plain")
         return self._access.needs_key(button)  # type: ignore[no-any-return]
 
     def show(self, service: ServiceState, slice_cpu: float) -> None:

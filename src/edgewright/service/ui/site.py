@@ -53,13 +53,6 @@ def serve(parent: FastAPI, settings: PageSettings) -> None:
         tag = "style" if name.endswith(".css") else "script"
         ui.add_head_html(f"<{tag}>{(assets / name).read_text()}</{tag}>", shared=True)
 
-    # The page takes every path that is left; an unknown call of the API must still be answered as the API does.
-    @parent.api_route(
-        "/api/{path:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False
-    )
-    def unknown(request: Request) -> None:
-        raise HTTPException(404, f"no {request.method} {request.url.path}")
-
     async def visit(
         request: Request, title: str, asked: str | None, key: str | None, build: Callable[[Any, Loops], Awaitable[None]]
     ) -> Response | None:

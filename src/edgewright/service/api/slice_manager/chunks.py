@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from edgewright.service.api.keys import Running, WithKey
-from edgewright.service.api.schemas import StrictRoute
+from edgewright.service.api.reading import StrictRoute
 from edgewright.service.api.slice_manager import bodies
 from edgewright.service.slices import compute, networks, radio, records
 from edgewright.service.slices.records import COMPUTE_CHUNK, NETWORK_CHUNK, RADIO_CHUNK, RAN, Json

@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from edgewright.core.errors import InputError
-from edgewright.service.api.keys import Running, WithKey
-from edgewright.service.api.schemas import Body, StrictRoute
+from edgewright.service.api.keys import MORE_WITH_KEY, HasKey, Running, WithKey, shown
+from edgewright.service.api.reading import StrictRoute
+from edgewright.service.api.schemas import Body
 from edgewright.service.api.slice_manager import bodies
 from edgewright.service.refusals import Conflict, NotSupported
 from edgewright.service.runtime import Runtime
@@ -38,10 +39,10 @@ def _remove(runtime: Runtime, kind: str, id_: str) -> None:
         records.remove(session, kind, id_)
 
 
-@router.get("/user", tags=["User"])
-def get_users(runtime: Running) -> list[Json]:
-    """Get Users information."""
-    return _listed(runtime, USER)
+@router.get("/user", tags=["User"], openapi_extra=MORE_WITH_KEY)
+def get_users(runtime: Running, known: HasKey) -> list[Json]:
+    """Get Users information. Without a key, an `email` reads `***`."""
+    return [shown(each, known, "email") for each in _listed(runtime, USER)]
 
 
 @router.post("/user", tags=["User"], dependencies=[WithKey])
@@ -50,10 +51,10 @@ def post_user(runtime: Running, body: bodies.User) -> Json:
     return _add(runtime, USER, body)
 
 
-@router.get("/user/{user_id}", tags=["User"])
-def get_user(runtime: Running, user_id: str) -> Json:
-    """Get individual User information."""
-    return _known(runtime, USER, user_id)
+@router.get("/user/{user_id}", tags=["User"], openapi_extra=MORE_WITH_KEY)
+def get_user(runtime: Running, known: HasKey, user_id: str) -> Json:
+    """Get individual User information. Without a key, the `email` reads `***`."""
+    return shown(_known(runtime, USER, user_id), known, "email")
 
 
 @router.delete("/user/{user_id}", tags=["User"], status_code=204, dependencies=[WithKey])

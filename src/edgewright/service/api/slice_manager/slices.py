@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from edgewright.service.api.keys import Running, WithKey
-from edgewright.service.api.schemas import StrictRoute
+from edgewright.service.api.keys import MORE_WITH_KEY, HasKey, Running, WithKey, shown
+from edgewright.service.api.packages import ENVIRONMENT
+from edgewright.service.api.reading import StrictRoute
 from edgewright.service.api.slice_manager import bodies
 from edgewright.service.slices import instances, records, slices, telemetry
 from edgewright.service.slices.records import INSTANCE, PACKAGE, SERVICE, SLICE, TELEMETRY, Json
@@ -80,13 +81,15 @@ def post_service(runtime: Running, body: bodies.NetworkService) -> Json:
         return records.add(session, SERVICE, body.model_dump(mode="json"))
 
 
-@router.get("/network_service/{network_service_id}", tags=[_SERVICES])
-def get_service(runtime: Running, network_service_id: str) -> Json:
-    """Get an individual Network Service, with its descriptor."""
+@router.get("/network_service/{network_service_id}", tags=[_SERVICES], openapi_extra=MORE_WITH_KEY)
+def get_service(runtime: Running, known: HasKey, network_service_id: str) -> Json:
+    """Get an individual Network Service, with its descriptor. Without a key, the values of environment variables read
+    `***`.
+    """
     with runtime.store.read() as session:
         record = records.known(session, SERVICE, network_service_id)
         package = instances.package_of(session, network_service_id)
-        return record | {"descriptor": package.model_dump(mode="json")}
+    return shown(record | {"descriptor": package.model_dump(mode="json")}, known, *ENVIRONMENT)
 
 
 @router.delete("/network_service/{network_service_id}", tags=[_SERVICES], status_code=204, dependencies=[WithKey])
@@ -130,11 +133,11 @@ def delete_instance(runtime: Running, instance_id: str) -> None:
     runtime.fulfilment.remove_instance(instance_id)
 
 
-@router.get("/telemetry", tags=[_TELEMETRY])
-def get_telemetries(runtime: Running) -> list[Json]:
-    """Get Telemetry resources."""
+@router.get("/telemetry", tags=[_TELEMETRY], openapi_extra=MORE_WITH_KEY)
+def get_telemetries(runtime: Running, known: HasKey) -> list[Json]:
+    """Get Telemetry resources. Without a key, the values of `telemetry_data` read `***`."""
     with runtime.store.read() as session:
-        return records.listed(session, TELEMETRY)
+        return [shown(each, known, "telemetry_data") for each in records.listed(session, TELEMETRY)]
 
 
 @router.post("/telemetry", tags=[_TELEMETRY], dependencies=[WithKey])
@@ -144,11 +147,13 @@ def post_telemetry(runtime: Running, body: bodies.Telemetry) -> Json:
         return records.add(session, TELEMETRY, body.model_dump(mode="json"))
 
 
-@router.get("/telemetry/{telemetry_id}", tags=[_TELEMETRY])
-def get_telemetry(runtime: Running, telemetry_id: str) -> Json:
-    """Get an individual Telemetry resource, with its targets."""
+@router.get("/telemetry/{telemetry_id}", tags=[_TELEMETRY], openapi_extra=MORE_WITH_KEY)
+def get_telemetry(runtime: Running, known: HasKey, telemetry_id: str) -> Json:
+    """Get an individual Telemetry resource, with its targets. Without a key, the values of `telemetry_data` read
+    `***`.
+    """
     with runtime.store.read() as session:
-        record = records.known(session, TELEMETRY, telemetry_id)
+        record = shown(records.known(session, TELEMETRY, telemetry_id), known, "telemetry_data")
         return record | {"targets": telemetry.targets_of(session, telemetry_id)}
 
 

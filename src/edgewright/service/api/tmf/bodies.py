@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from types import MappingProxyType
 from typing import Any
 
-from fastapi import HTTPException, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from edgewright.core.documents import load_json
-from edgewright.core.errors import InputError
-from edgewright.service.resources.collection import check_depth
+from edgewright.service.api.reading import StrictRoute
 
 JSON = "application/json"
 MERGE = "application/merge-patch+json"  # RFC 7396
-TAKEN = {"POST": (JSON,), "PATCH": (JSON, MERGE)}
 
 
-class _Request(Request):
-    async def json(self) -> Any:
-        try:
-            body = load_json((await self.body()).decode("utf-8", "replace"), source="body")
-            check_depth(body)
-            return body
-        except InputError as error:
-            raise HTTPException(400, str(error)) from error  # FastAPI lets no other exception through
-
-
-class TmfRoute(APIRoute):
-    """415 for a body that is no JSON, or in a PATCH a patch of another kind."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def checked(request: Request) -> Response:
-            given = request.headers.get("content-type", "")
-            taken = TAKEN[request.method] if self.body_field else ()
-            if taken and given and given.partition(";")[0].strip().lower() not in taken:
-                name = "Accept-Patch" if request.method == "PATCH" else "Accept"  # RFC 5789 2.2, RFC 9110 15.5.16
-                text = f"Content-Type {given[:100]!r}: {' or '.join(taken)}"
-                raise HTTPException(415, text, {name: ", ".join(taken)})
-            return await handle(_Request(request.scope, request.receive))
-
-        return checked
+class TmfRoute(StrictRoute):
+    taken = MappingProxyType({"POST": (JSON,), "PATCH": (JSON, MERGE)})
 
 
 class Patch:

@@ -9,10 +9,10 @@ from edgewright.service.ui.backhaul.parts import Flows, Headline, Links, Picture
 from edgewright.service.ui.client import Api
 from edgewright.service.ui.elements import box
 from edgewright.service.ui.history import Events, Health
-from edgewright.service.ui.live import LivePage, Loops
+from edgewright.service.ui.live import LoopPage, Loops
 
 
-class BackhaulPage(LivePage):
+class BackhaulPage(LoopPage):
     def __init__(self, api: Api, feed: BackhaulFeed, loop: str, loops: Loops) -> None:
         super().__init__(feed, "Backhaul", loop, loops)
         with self._main:

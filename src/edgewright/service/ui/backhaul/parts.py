@@ -16,7 +16,7 @@ from edgewright.service.ui.backhaul.drawing import places
 from edgewright.service.ui.backhaul.feed import BackhaulView
 from edgewright.service.ui.backhaul.shapes import BackhaulState, Flow, Link, Plan
 from edgewright.service.ui.client import Api
-from edgewright.service.ui.elements import Meter, State, box, text
+from edgewright.service.ui.elements import Meter, State, attributes, box, text
 from edgewright.service.ui.summary import MARK, MODES
 from edgewright.service.ui.words import Level, clock
 
@@ -182,7 +182,7 @@ class Picture:
         )
         broken = ", ".join(words.link_name(link) for link in state.links if not link.up)
         label = f"{state.nodes} nodes, {len(state.links)} links; broken: {broken or 'none'}"
-        self._box.props(f'aria-label="{label}"')
+        attributes(self._box, aria_label=label)
         call = "show" if what == self._drawn and not anew else "reset"
         self._drawn = what
         self._client.run_javascript(f"edgewrightNetwork.{call}({what + ', ' if call == 'reset' else ''}{now})")
@@ -219,7 +219,7 @@ class Flows:
     def _row(flow: Flow) -> tuple[Any, ...]:
         label = f"Show the path of the flow from node {flow.source}"
         with box("div", "flow-row") as row:
-            row.props(f'data-flow={flow.index} tabindex=0 role=button aria-label="{label}"')
+            attributes(row.props(f"data-flow={flow.index} tabindex=0 role=button"), aria_label=label)
             text("span", "number", str(flow.source))
             meter = Meter()
             rate = text("span", "number right")
@@ -256,7 +256,8 @@ class Links:
             load.text = f"{words.mbps(link.load_mbps)} of {words.mbps(link.capacity_mbps)}"
             state.show(*(("ok", "Up") if link.up else ("bad", "Broken")))
             button.text = "Break" if link.up else "Repair"
-            button.props(f'icon={"link_off" if link.up else "link"} aria-label="{button.text} {words.link_name(link)}"')
+            button.props(f"icon={'link_off' if link.up else 'link'}")
+            attributes(button, aria_label=f"{button.text} {words.link_name(link)}")
 
     def _row(self, link: Link) -> tuple[Any, ...]:
         with box("div", "link-row") as row:

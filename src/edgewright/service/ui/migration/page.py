@@ -7,13 +7,13 @@ import time
 from edgewright.service.ui.client import Api
 from edgewright.service.ui.elements import box
 from edgewright.service.ui.history import Events, Health
-from edgewright.service.ui.live import LivePage, Loops
+from edgewright.service.ui.live import LoopPage, Loops
 from edgewright.service.ui.migration.feed import MigrationFeed, MigrationView
 from edgewright.service.ui.migration.history import Decisions, Migrations
 from edgewright.service.ui.migration.parts import Courses, Headline, Nodes, Picture
 
 
-class MigrationPage(LivePage):
+class MigrationPage(LoopPage):
     def __init__(self, api: Api, feed: MigrationFeed, loop: str, loops: Loops) -> None:
         super().__init__(feed, "Migration", loop, loops)
         with self._main:

@@ -13,7 +13,7 @@ from nicegui import Client, ui
 from edgewright.service.ui.access import Access
 from edgewright.service.ui.charts import Charts, tone
 from edgewright.service.ui.client import Api
-from edgewright.service.ui.elements import Meter, State, box, text
+from edgewright.service.ui.elements import Meter, State, attributes, box, text
 from edgewright.service.ui.migration import words
 from edgewright.service.ui.migration.shapes import MigrationState
 from edgewright.service.ui.summary import MARK, MODES
@@ -168,7 +168,7 @@ class Picture:
         serving = "none" if state.serving is None else state.names[state.serving]
         breaching = ", ".join(node.name for node in state.nodes if node.in_breach) or "none"
         label = f"{len(state.nodes)} nodes along a road; serves: {serving}; over a limit: {breaching}"
-        self._box.props(f'aria-label="{label}"')
+        attributes(self._box, aria_label=label)
         call = "show" if what == self._drawn and not anew else "reset"
         self._drawn = what
         self._client.run_javascript(f"edgewrightRoad.{call}({what + ', ' if call == 'reset' else ''}{now})")
@@ -247,7 +247,7 @@ class Nodes:
             with box("div"):
                 standing = State("span")
                 button = self._access.needs_key(ui.button("Move here", on_click=partial(self._move, name), color=None))
-                button.props(f'flat dense no-caps aria-label="Move here, to {name}"').classes("plain")
+                attributes(button.props("flat dense no-caps"), aria_label=f"Move here, to {name}").classes("plain")
         return row, rtt, load, standing
 
     @staticmethod

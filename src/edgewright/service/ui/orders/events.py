@@ -10,7 +10,7 @@ from nicegui import ui
 
 from edgewright.service.ui.access import Access
 from edgewright.service.ui.client import Api
-from edgewright.service.ui.elements import State, box, text
+from edgewright.service.ui.elements import State, attributes, box, text
 from edgewright.service.ui.orders import words
 from edgewright.service.ui.orders.feed import SHOWN_EVENTS, OrdersView
 from edgewright.service.ui.orders.shapes import Hub, TmfEvent
@@ -49,8 +49,8 @@ class TmfEvents:
     def _row(event: TmfEvent, subject: str, zone: tzinfo) -> ui.element:
         with box("div", "event").props("role=listitem") as row:
             text("span", "time number", clock(event.time, zone))
-            text("span", "", words.event(event.type)).props(f"title={event.type}")
-            text("span", "detail", subject).props(f'title="{event.subject}"')
+            attributes(text("span", "", words.event(event.type)), title=event.type)
+            attributes(text("span", "detail", subject), title=event.subject)
         return row
 
 
@@ -83,7 +83,7 @@ class Hubs:
             text("span", "quiet", ", ".join(filter(None, [hub.api, hub.query])))
             state = State("span", "number")
             button = ui.button("Send again", icon="replay", on_click=partial(self._redeliver, hub.id), color=None)
-            button.props(f'flat dense no-caps aria-label="Send again to {hub.callback}"').classes("plain")
+            attributes(button.props("flat dense no-caps"), aria_label=f"Send again to {hub.callback}").classes("plain")
             self._access.needs_key(button)
         return row, state, button
 

@@ -10,7 +10,7 @@ from nicegui import ui
 
 from edgewright.service.ui.access import Access
 from edgewright.service.ui.client import Api, ApiError
-from edgewright.service.ui.elements import box, text
+from edgewright.service.ui.elements import attributes, box, text
 from edgewright.service.ui.orders import words
 from edgewright.service.ui.orders.feed import OrdersView
 from edgewright.service.ui.orders.shapes import Choice, Order, Specification
@@ -60,7 +60,8 @@ class Catalogue:
             with box("div", "offer-head"):
                 name = ui.button(offer.name, on_click=partial(self._choose, offer.id), color=None)
                 pressed = str(offer.id == self._chosen).lower()
-                name.props(f'flat dense no-caps aria-label="Choose {offer.name}" aria-pressed={pressed}')
+                name.props(f"flat dense no-caps aria-pressed={pressed}")
+                attributes(name, aria_label=f"Choose {offer.name}")
                 name.classes("plain offer-name").set_enabled(offer.package is not None)
                 text("span", "quiet", offer.version or "")
             if offer.description:

@@ -10,7 +10,7 @@ from nicegui import ui
 
 from edgewright.service.ui.access import Access, confirmed
 from edgewright.service.ui.client import Api
-from edgewright.service.ui.elements import State, box, text
+from edgewright.service.ui.elements import State, attributes, box, text
 from edgewright.service.ui.orders import words
 from edgewright.service.ui.orders.feed import SHOWN_ORDERS, OrdersView
 from edgewright.service.ui.orders.shapes import CANCELLING, Order, Step
@@ -69,7 +69,7 @@ class OrderRow:
                     access.needs_key(self._cancel.props("flat dense no-caps").classes("plain"))
                     self._fold = ui.button(on_click=self._turn, color=None)
                     self._fold.props("flat dense round").classes("plain")
-            self._facts = text("p", "quiet number order-facts").props(f'title="Order {order.id}"')
+            self._facts = attributes(text("p", "quiet number order-facts"), title=f"Order {order.id}")
             self._error = text("p", "error order-error").props("role=status")
             self._steps = box("ol", "steps order-steps").props('aria-label="Steps"')
         self.unfold(is_open)
@@ -85,14 +85,15 @@ class OrderRow:
         self._steps.visible = is_open
         icon, word = ("expand_less", "Hide") if is_open else ("expand_more", "Show")
         label = f"{word} the steps of {self._title or self._order.id[:8]}"
-        self._fold.props(f'icon={icon} aria-label="{label}" aria-expanded={str(is_open).lower()}')
+        self._fold.props(f"icon={icon} aria-expanded={str(is_open).lower()}")
+        attributes(self._fold, aria_label=label)
 
     def show(self, order: Order, title: str, steps: list[Step], now: float, zone: tzinfo) -> None:
         self._order = order
         self._state.show(*words.order_state(order))
         if title != self._title:
             self._title = self._name.text = title
-            self._cancel.props(f'aria-label="Cancel the order: {title}"')
+            attributes(self._cancel, aria_label=f"Cancel the order: {title}")
             self.unfold(self._steps.visible)
         self._cancel.visible = not order.ended and order.state not in CANCELLING
         when = clock(order.date.timestamp(), zone)
@@ -118,7 +119,7 @@ class StepLine:
         word, told = words.step(step.name, items)
         self._mark = ""
         with box("li") as self._box:
-            text("span", "step-name", word).props(f'title="{told}"')
+            attributes(text("span", "step-name", word), title=told)
             self._state = text("span", "number step-state")
             self._told: Any = text("span", "quiet step-told")
 

@@ -11,7 +11,7 @@ from nicegui import ui
 
 from edgewright.service.ui.access import Access, confirmed
 from edgewright.service.ui.client import Api
-from edgewright.service.ui.elements import Meter, Reading, State, box, text
+from edgewright.service.ui.elements import Meter, Reading, State, attributes, box, link, text
 from edgewright.service.ui.orders import words
 from edgewright.service.ui.orders.feed import OrdersView
 from edgewright.service.ui.orders.form import Placed, place
@@ -22,6 +22,7 @@ from edgewright.service.ui.words import cpu, milliseconds, rate, share
 from edgewright.service.ui.words import state as standing
 
 LEFT_S = 30.0  # a field not touched for so long is out of its visitor's hand
+RESTING = "Its replicas have ended, its slice stays booked."
 HEADS = (
     ("No.", "Of the replica"),
     ("Process", "Its number (pid) on the host"),
@@ -54,8 +55,8 @@ class Services:
                     card = ServiceCard(self._api, self._access, self._placed, service)
                 card.box.move(target_index=at)
                 self._cards[service.id] = card
-            instance = view.instances.get(service.value("instance") or "")
-            loop = view.loops.get(service.value("loop") or "")
+            instance = view.instances.get(service.text("instance"))
+            loop = view.loops.get(service.text("loop"))
             self._cards[service.id].show(service, specifications.get(service.specification.id), instance, loop)
 
 
@@ -64,21 +65,23 @@ class ServiceCard:
         self._api, self._access, self._placed, self._service = api, access, placed, service
         self._numbers: dict[str, Number] = {}
         name = service.label
-        with box("article", "card ordered-service").props(f'aria-label="Service {name}"') as self.box:
+        with attributes(box("article", "card ordered-service"), aria_label=f"Service {name}") as self.box:
             with box("div", "service-head"):
-                text("h3", "", name).props(f'title="Service {service.id}"')
+                attributes(text("h3", "", name), title=f"Service {service.id}")
                 self._state, self._standing = State("span"), State("span")
-                self._turn = ui.button("", on_click=self._turn_over, color=None).classes("plain turn")
-                access.needs_key(self._turn.props("flat dense no-caps"))
-                self._terminate = ui.button("Terminate", icon="delete", on_click=self._ask_terminate, color=None)
-                access.needs_key(self._terminate.props(f'flat dense no-caps aria-label="Terminate {name}"'))
-                self._terminate.classes("plain")
+                with box("div", "service-actions"):
+                    self._turn = ui.button("", on_click=self._turn_over, color=None)
+                    access.needs_key(self._turn.props("flat dense no-caps")).classes("plain")
+                    self._terminate = ui.button("Terminate", icon="delete", on_click=self._ask_terminate, color=None)
+                    access.needs_key(self._terminate.props("flat dense no-caps")).classes("plain")
+                    attributes(self._terminate, aria_label=f"Terminate {name}")
             with box("p", "ordered-links"):
                 self._of = text("span", "quiet")
                 self._address = text("a", "number").props("target=_blank rel=noopener")
                 self._loop = text("a")
                 self._scaled = text("span", "quiet", "which sets the CPU")
                 self._scaled.props('title="Pause the loop to keep the CPU that you set here"')
+            self._resting = text("p", "quiet", RESTING)
             with box("div", "running") as self._running:
                 with box("div", "doing"):
                     with box("div", "cpu"):
@@ -91,7 +94,7 @@ class ServiceCard:
                         self._p95 = Reading("Response p95, ms", "95 of 100 requests were answered within this time")
                         self._late = Reading("Late", "Share of requests over the objective's bound or failed")
                         self._objective = Reading("Objective", "What the package promises (SLO)")
-                self._controls = box("div", "change").props(f'role=group aria-label="Change {name}"')
+                self._controls = attributes(box("div", "change").props("role=group"), aria_label=f"Change {name}")
                 self._replicas = Replicas()
 
     def show(
@@ -100,15 +103,16 @@ class ServiceCard:
         self._service = service
         self._state.show(*words.service_state(service, instance))
         self._of.text = f"{offer.name} {offer.version or ''}".rstrip() if offer else ""
-        self._link(self._address, service.value("address"), service.value("address"))
+        self._link(self._address, service.text("address"), service.text("address"))
         told = f"Scaling loop: {loop.policy}, {loop.mode}" if loop else None
         self._link(self._loop, f"/?loop={quote(loop.name)}" if loop else None, told)
         self._scaled.visible = loop is not None and loop.mode == "act"
         active = service.state == "active"
-        self._running.visible = self._terminate.visible = active
-        self._turn.visible = active or service.state == "inactive"
+        self._running.visible = self._terminate.visible = self._standing.box.visible = active
+        self._resting.visible = service.state == "inactive"
+        self._turn.visible = active or self._resting.visible
         self._turn.text, icon = ("Deactivate", "pause") if active else ("Activate", "play_arrow")
-        self._turn.props(f'icon={icon} aria-label="{self._turn.text} {service.label}"')
+        attributes(self._turn.props(f"icon={icon}"), aria_label=f"{self._turn.text} {service.label}")
         self._show_loop(loop, len(instance.replicas) if instance else 0)
         if not self._numbers and offer:
             self._build_controls(offer)
@@ -119,7 +123,7 @@ class ServiceCard:
 
     def _show_loop(self, loop: LoopState | None, replicas: int) -> None:
         seen = loop.services[0] if loop and loop.services else None
-        limit = self._service.value("cpu")
+        limit = self._service.number("cpu")
         used = seen.usage_cpu if seen else None
         self._cpu.text = f"{cpu(used)} used of {cpu(limit)}"
         most = max([*(number.choice.most for number in self._numbers.values() if number.choice.name == "cpu"), 1e-9])
@@ -134,9 +138,8 @@ class ServiceCard:
     @staticmethod
     def _link(element: Any, address: str | None, word: str | None) -> None:
         element.visible = bool(address)
-        if word and element.text != word:
-            element.text = word
-            element.props(f'href="{address}"')
+        element.text = word or ""
+        link(element, address)
 
     # Changes
 
@@ -146,8 +149,8 @@ class ServiceCard:
             for choice in offer.choices:
                 self._numbers[choice.name] = Number(choice, name, self._access, self._apply_visible)
             self._apply = ui.button("Apply", on_click=self._change, color=None)
-            self._access.needs_key(self._apply.props(f'unelevated no-caps aria-label="Apply to {name}"'))
-            self._apply.classes("primary")
+            self._access.needs_key(self._apply.props("unelevated no-caps")).classes("primary")
+            attributes(self._apply, aria_label=f"Apply to {name}")
 
     def _apply_visible(self) -> None:
         if self._numbers:
@@ -210,7 +213,7 @@ class Number:
 
         self._field = Field(words.label(choice), make, words.span(choice))
         self._field.box.tooltip(choice.description)
-        self._control.props(f'aria-label="{words.label(choice)}, of {service}"')
+        attributes(self._control, aria_label=f"{words.label(choice)}, of {service}")
 
     @property
     def value(self) -> Any:
@@ -241,9 +244,7 @@ class Replicas:
         with box("div", "replicas").props('role=table aria-label="Replicas"'):
             with box("div", "replica-row table-head").props("role=row"):
                 for word, told in HEADS:
-                    head = text("span", "", word).props("role=columnheader")
-                    if told:
-                        head.props(f'title="{told}"')
+                    attributes(text("span", "", word).props("role=columnheader"), title=told)
             self._list = box("div").props("role=rowgroup")
 
     def show(self, replicas: list[Replica]) -> None:

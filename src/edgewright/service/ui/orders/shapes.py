@@ -153,6 +153,14 @@ class Service(Shape):
     def value(self, name: str) -> Any:
         return next((each.value for each in self.characteristics if each.name == name), None)
 
+    def text(self, name: str) -> str:
+        """Empty where the characteristic is none: services of others may have anything in it."""
+        return value if isinstance(value := self.value(name), str) else ""
+
+    def number(self, name: str) -> float | None:
+        value = self.value(name)
+        return value if isinstance(value, int | float) else None
+
     @property
     def label(self) -> str:
         return self.name or self.id[:8]

@@ -7,7 +7,7 @@ from typing import Any
 
 from nicegui import ui
 
-from edgewright.service.ui.elements import State, box, text, width
+from edgewright.service.ui.elements import State, attributes, box, text, width
 from edgewright.service.ui.orders import words
 from edgewright.service.ui.orders.feed import OrdersView
 from edgewright.service.ui.orders.shapes import ComputeChunk, Host, NetworkChunk, RadioChunk
@@ -42,7 +42,7 @@ def parts(host: Host, chunks: list[ComputeChunk], names: dict[str, str]) -> list
 
 def chunk_names(view: OrdersView) -> dict[str, str]:
     """By compute chunk: whose it is."""
-    services = {service.value("slice"): service.label for service in view.services}
+    services = {service.text("slice"): service.label for service in view.services}
     of = {chunk: services.get(each.id, each.name) for each in view.slices for chunk in each.chunk_ids}
     return {chunk.id: of.get(chunk.id) or chunk.loop or chunk.name for chunk in view.compute}
 
@@ -64,7 +64,7 @@ class Slices:
                         ("Network", "VLAN tag, subnet and rate (network chunk)"),
                         ("Radio", "Physical resource blocks (PRBs) of cells (radio chunk)"),
                     ):
-                        text("span", "", word).props(f'role=columnheader title="{told}"')
+                        attributes(text("span", "", word).props("role=columnheader"), title=told)
                 self._list = box("div").props("role=rowgroup")
             self._empty = text("p", "empty", "No slice yet: an order makes one for each service")
 
@@ -90,7 +90,7 @@ class Slices:
 
 def _rows(view: OrdersView) -> dict[str, tuple[str, Standing, str, str, str]]:
     """By slice, or by chunk that is in none: name, state, compute, network, radio."""
-    services = {service.value("slice"): service.label for service in view.services}
+    services = {service.text("slice"): service.label for service in view.services}
     compute = {chunk.id: words.compute(chunk) for chunk in view.compute}
     network = {chunk.id: words.network(chunk) for chunk in view.networks}
     radio = {chunk.id: words.radio(chunk) for chunk in view.radios}
@@ -114,7 +114,7 @@ def _rows(view: OrdersView) -> dict[str, tuple[str, Standing, str, str, str]]:
 
 class SliceRow:
     def __init__(self, id: str) -> None:
-        with box("div", "slice-row number").props(f'role=row title="{id}"') as self.box:
+        with attributes(box("div", "slice-row number").props("role=row"), title=id) as self.box:
             self._name = text("span", "slice-name").props("role=cell")
             with box("span").props("role=cell"):
                 self._state = State("span")
@@ -167,7 +167,7 @@ class HostBars:
                 label.visible = amount >= LOWEST_NAMED
                 tip.text = f"{part.name}: {amount * of:.4g} {unit}"
                 told.append(tip.text)
-            self._bars[i].props(f'aria-label="Booked: {"; ".join(told) or "nothing"}"')
+            attributes(self._bars[i], aria_label=f"Booked: {'; '.join(told) or 'nothing'}")
 
     @staticmethod
     def _segment(bar: Any, name: str) -> tuple[Any, Any, Any]:

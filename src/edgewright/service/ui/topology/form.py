@@ -7,7 +7,7 @@ from typing import Any
 
 from nicegui import ui
 
-from edgewright.service.ui.elements import box, text
+from edgewright.service.ui.elements import attributes, box, text
 from edgewright.service.ui.shapes import Refusal
 from edgewright.service.ui.topology import words
 
@@ -37,7 +37,8 @@ class Field:
             self._error = text("p", "error help").props("role=alert")
             self._error.visible = False
         if len(self._controls) == 1:
-            self._controls[0].props(f'aria-label="{label}" aria-describedby="c{self.help.id} c{self._error.id}"')
+            described = f"c{self.help.id} c{self._error.id}"
+            attributes(self._controls[0], aria_label=label, aria_describedby=described)
 
     @property
     def value(self) -> Any:

@@ -12,8 +12,8 @@ from nicegui import ui
 
 from edgewright.service.ui.access import Access, confirmed
 from edgewright.service.ui.client import Api, ApiError
-from edgewright.service.ui.elements import box, text
-from edgewright.service.ui.live import Banner, Loops, pages, theme_button
+from edgewright.service.ui.elements import attributes, box, link, text
+from edgewright.service.ui.live import LivePage, Loops
 from edgewright.service.ui.polling import Polling, Seen
 from edgewright.service.ui.shapes import Refusal
 from edgewright.service.ui.topology import words
@@ -37,38 +37,22 @@ class TopologyFeed(Polling[TopologyView]):
         return ""
 
 
-class TopologyPage:
+class TopologyPage(LivePage):
     def __init__(self, api: Api, feed: TopologyFeed, chosen: str | None, loops: Loops) -> None:
-        self._api, self._feed = api, feed
+        super().__init__(feed, "Topology", loops)
+        self._api = api
         self._asked: str | None = None  # what the form of this page asked for and is not done
-        self._client = ui.context.client
-        self._access = Access(feed.refresh)
         ui.page_title("Topology · edgewright")
-        with box("header", "bar"):
-            text("span", "brand", "edgewright")
-            pages("Topology", loops)
-            ui.space()
-            self._access.button()
-            theme_button()
-        self._gone = Banner("bad", "cloud_off")
-        with box("main", "content topology") as main:
+        with box("main", "content topology") as self._main:
             text("h1", "spoken", "Topology")
             self._form = Form(self._generate)
             with box("div", "shown"):
                 self._kept = KeptList(self._choose, self._delete, self._access)
                 self._map = Map(chosen)
-        ui.skip_link(target=main)
-        self._show(feed.view)
-        self._client.on_connect(lambda: feed.listen(self._client.id, self._tick))
-        for left in (self._client.on_disconnect, self._client.on_delete):
-            left(lambda: feed.leave(self._client.id))
+        self._begin()
 
-    def _tick(self, view: TopologyView, _: str | None) -> None:
-        with self._client:
-            self._show(view)
-
-    def _show(self, view: TopologyView) -> None:
-        self._gone.show(view.trouble and f"Nothing new from the API: {view.trouble}. Trying again every 2 seconds.")
+    def _show(self, view: TopologyView, news: str | None = None) -> None:
+        super()._show(view, news)
         states = {state.name: state for state in view.topologies}
         if (mine := states.get(self._asked or "")) and not mine.unfinished:
             self._asked = None
@@ -133,19 +117,18 @@ class KeptList:
         with box("li", f"kept-row {'chosen' if chosen else ''}"):
             with box("div", "kept-head"):
                 show = ui.button(name, on_click=lambda: self._choose(name), color=None)
-                show.props(f'flat dense no-caps aria-label="Show {name}" aria-pressed={str(chosen).lower()}')
-                show.classes("plain kept-name")
+                show.props(f"flat dense no-caps aria-pressed={str(chosen).lower()}")
+                attributes(show, aria_label=f"Show {name}").classes("plain kept-name")
                 title = text("span", "quiet", state.title if state.title != name else "")
                 title.visible = bool(title.text)
                 with box("div", "kept-actions"):
                     if state.phase == "ready":
                         where = f"/topology/{quote(name)}"
-                        for icon, label, props in (
-                            ("open_in_new", "Open the map alone", f"href={where}/map target=_blank rel=noopener"),
-                            ("download", "Download JSON", f"href={where}/infrastructure download={name}.json"),
-                        ):
-                            self._action(f'icon={icon} aria-label="{label}: {name}" {props}', label)
-                    delete = self._action(f'icon=delete aria-label="Delete {name}"', "Delete")
+                        map_ = self._action("open_in_new", "Open the map alone", f"Open the map alone: {name}")
+                        link(map_, f"{where}/map").props("target=_blank rel=noopener")
+                        file = self._action("download", "Download JSON", f"Download JSON: {name}")
+                        attributes(link(file, f"{where}/infrastructure"), download=f"{name}.json")
+                    delete = self._action("delete", "Delete", f"Delete {name}")
                     delete.on_click(lambda: self._delete(name))
                     self._access.needs_key(delete)
             if state.phase == "ready":
@@ -158,9 +141,9 @@ class KeptList:
             return text("p", "quiet number")
 
     @staticmethod
-    def _action(props: str, tip: str) -> Any:
-        button = ui.button(color=None).props(f"flat dense round {props}").classes("plain")
-        with button:
+    def _action(icon: str, tip: str, label: str) -> Any:
+        button = ui.button(icon=icon, color=None).props("flat dense round").classes("plain")
+        with attributes(button, aria_label=label):
             ui.tooltip(tip)
         return button
 
@@ -191,7 +174,8 @@ class Map:
                 # Of the page's own process: a browser may not reach the API.
                 source = f"/topology/{quote(state.name)}/map?{state.created}"
                 with self._frame:
-                    box("iframe").props(f'src="{source}" sandbox=allow-scripts title="Map of {state.name}"')
+                    frame = box("iframe").props("sandbox=allow-scripts")
+                    attributes(frame, src=source, title=f"Map of {state.name}")
         if not ready:
             self._show_progress(state)
 
