@@ -108,9 +108,9 @@ class ServiceCard:
         self._link(self._loop, f"/?loop={quote(loop.name)}" if loop else None, told)
         self._scaled.visible = loop is not None and loop.mode == "act"
         active = service.state == "active"
-        self._running.visible = self._terminate.visible = self._standing.box.visible = active
+        self._running.visible = self._standing.box.visible = active
         self._resting.visible = service.state == "inactive"
-        self._turn.visible = active or self._resting.visible
+        self._turn.visible = self._terminate.visible = active or self._resting.visible
         self._turn.text, icon = ("Deactivate", "pause") if active else ("Activate", "play_arrow")
         attributes(self._turn.props(f"icon={icon}"), aria_label=f"{self._turn.text} {service.label}")
         self._show_loop(loop, len(instance.replicas) if instance else 0)
