@@ -77,6 +77,7 @@ def upgrade() -> None:
         sa.Column("event", COUNTED, nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("since", sa.Float(), nullable=False),
         sa.Column("due", sa.Float(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["event"], ["outbox.seq"], ondelete="CASCADE"),
