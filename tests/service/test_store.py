@@ -10,23 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 
 from edgewright.core.errors import InputError
 from edgewright.service.loops.leases import Leases, this_process
-from edgewright.service.resources.outbox import publish
-from edgewright.service.store import Store, StoreError, tables
+from edgewright.service.store import Store, StoreError
 from edgewright.service.store.recorder import BATCH, Recorder
 from edgewright.service.store.tables import (
     DecisionRow,
-    DeliveryRow,
     EventRow,
-    HubRow,
     LeaseRow,
     LoopRow,
-    OutboxRow,
     Table,
 )
 
@@ -67,22 +61,6 @@ def test_migrated_tables_are_the_models(store: Store) -> None:
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Table.metadata) == []
-
-
-def test_deliveries_of_an_older_store_wait_since_their_event_was_published(store: Store, url: str) -> None:
-    with store.write() as session:
-        session.add(HubRow(id="hub", api="ordering", callback="http://127.0.0.1:9", query="", created=0.0))
-        session.flush()
-        publish(session, "ordering", "ServiceOrderCreateEvent", "o1", {"serviceOrder": {"id": "o1"}})
-        session.execute(update(OutboxRow).values(t=123.0))
-    config = Config()
-    config.set_main_option("script_location", str(Path(tables.__file__).with_name("migrations")))
-    with store.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0004")
-    Store(url).close()
-    with store.read() as session:
-        assert session.scalars(select(DeliveryRow.since)).all() == [123.0]
 
 
 def test_opened_twice_it_stays_as_it_is(store: Store, url: str) -> None:
