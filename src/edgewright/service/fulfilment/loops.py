@@ -127,15 +127,15 @@ def _begin(runtime: Runtime, row: LoopRow) -> None:
     def order(cpu: float, memory_mb: float) -> None:
         runtime.fulfilment.scale(row.service, {"cpu": round(cpu, 4), "memory": round(memory_mb, 3)})
 
+    assert runtime.choice is not None
     loop = Loop(
         scenario=scenario,
         slice=InstanceSlice(scenario, running, order),
         controller=Controller(scenario, policy, pins=dict(row.pins)),
         orders=Orders(mode, policy_name, dict(row.pins), scenario.slice.cpu, scenario.slice.memory_mb, {}),  # type: ignore[arg-type]
         recorder=runtime.recorder,
+        driver=runtime.choice,
         limits={running.name: running.limits},
         folder=Path(row.folder),
     )
-    assert runtime.choice is not None
-    runtime.drivers[row.name] = runtime.choice
     runtime.begin(loop)
