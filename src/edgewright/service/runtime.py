@@ -102,6 +102,12 @@ class Runtime:
             self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
             self._keeper.start()
 
+    def ask_to_stop(self) -> None:
+        """Before `close`: what takes long is broken off, and is done at the next start."""
+        self._stop.set()
+        self.fulfilment.workflows.ask_to_stop()
+        self.slices.give_up()
+
     def close(self) -> None:
         """End the loops and their services, then write what is still to be written."""
         self._stop.set()

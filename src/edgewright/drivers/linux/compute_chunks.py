@@ -125,8 +125,9 @@ class LinuxComputeChunks:
             raise InputError("instance", instance, f"a name like {NAME_PATTERN}")
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._state, self._name = state.resolve(), f"edgewright-{instance}"
-        self._lock = threading.Lock()  # guards the tables; each chunk's own lock guards what is done to it
+        self._lock = threading.Lock()  # guards `_closed`; each chunk's own lock guards what is done to it
         self._locks = NamedLocks()
+        self._given_up = threading.Event()
         self._chunks: dict[str, LinuxComputeChunk] = {}
         self._closed = False
         self._held = (state / ".lock").open("w")
@@ -185,7 +186,11 @@ class LinuxComputeChunks:
         self._each(unwanted, self._remove)
         return unwanted
 
+    def give_up(self) -> None:
+        self._given_up.set()
+
     def close_all(self) -> None:
+        self.give_up()
         with self._lock:
             if self._closed:
                 return
@@ -252,7 +257,7 @@ class LinuxComputeChunks:
         return LinuxHost(self._state / id / "services", id, group=f"{self._name}/{id}")
 
     def _storage(self, id: str) -> Storage:
-        return Storage(self._state / id, (self._held.fileno(),))
+        return Storage(self._state / id, (self._held.fileno(),), self._given_up)
 
     def _check_open(self, subject: str) -> None:
         if self._closed:

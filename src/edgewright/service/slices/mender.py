@@ -21,7 +21,7 @@ STEADY_S = 60.0  # well for so long, it begins again with the first wait
 
 @dataclass
 class _Patient:
-    wait_s: float = FIRST_WAIT_S
+    wait_s: float
     due: float = 0.0  # monotonic
     busy: bool = False
 
@@ -57,7 +57,7 @@ class Mender:
             if id_ not in ill and not patient.busy and now > patient.due + STEADY_S:
                 del self._patients[id_]
         for id_ in ill:
-            patient = self._patients.setdefault(id_, _Patient())
+            patient = self._patients.setdefault(id_, _Patient(FIRST_WAIT_S))
             if not patient.busy and now >= patient.due:
                 patient.busy = True
                 self._pool.submit(self._turn, id_, patient)
