@@ -37,6 +37,7 @@ class World:
         self.starting = self.most = 0  # at once, now and so far
         self.tried: list[str] = []
         self.forgotten: list[str] = []
+        self.stuck: set[str] = set()  # do not end
         self.refuses: dict[str, BaseException] = {}  # the limits of a service
         self.chunk_fails: str | None = None  # why
         self.chunk_goes_on = threading.Event()  # cleared: what is done to a chunk's storage takes long
@@ -86,6 +87,8 @@ class StandInHost:
 
     def stop(self, name: str) -> None:
         self._check(name)
+        if name in self.world.stuck:
+            raise HostError(name, "does not end")
         del self.table[name]
         self.world.pids.pop(name, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ from edgewright.service.store import StoreError
 from edgewright.service.store.tables import ChunkRow
 
 from . import standins
-from .conftest import settings
+from .conftest import running, settings
 from .standins import World
 
 Later = Callable[..., Future[Any]]
@@ -171,6 +172,18 @@ def test_the_end_breaks_it_off_and_the_next_start_removes_what_is_half_made(
     assert everything(again) == again.ledger.capacity
     again.close()
     again.store.close()
+
+
+def test_a_request_under_way_does_not_hold_up_the_end(tmp_path: Path, world: World) -> None:
+    world.chunk_goes_on.clear()
+    needs = {"cpus": {"required": 0.5}, "ram": {"required": 100}, "storage": {"required": 2}}
+    with ThreadPoolExecutor(1) as pool:
+        with running(settings(tmp_path, scenario=None)) as client:
+            asked = pool.submit(client.post, "/api/v1.0/compute_chunk", json={"name": "a", "requirements": needs})
+            assert world.chunk_busy.wait(10)
+            began = time.monotonic()
+        assert time.monotonic() - began < 20  # it would take 30
+        asked.exception(10)
 
 
 def _fail() -> None:

@@ -199,6 +199,19 @@ def test_trouble_and_logs_go_with_an_instance(start: Start, world: World) -> Non
     assert world.tried == []
 
 
+def test_one_that_is_not_wholly_removed_does_not_come_back(start: Start, world: World) -> None:
+    runtime = start()
+    id = deployed(runtime, "a", PACKAGE, replicas=2)
+    world.stuck = set(names(id, 1))
+    with pytest.raises(HostError, match="does not end"):
+        instances.remove(runtime, id)
+    time.sleep(0.2)
+    assert list(world.pids) == names(id, 1)
+    world.stuck = set()
+    instances.remove(runtime, id)
+    assert (world.pids, runtime.slices.running) == ({}, {})
+
+
 def test_one_that_does_not_start_is_not_mended_and_its_logs_stay(start: Start, world: World) -> None:
     runtime = start()
 

@@ -44,6 +44,7 @@ class Instance:
     ram_mb: float
     port: int = 0
     restored: bool = True  # False: what the store has of it is not all in force yet
+    closed: bool = False  # nothing of it starts any more
     lock: threading.RLock = field(default_factory=threading.RLock)
     """One change at a time; whoever holds it may take `Runtime.changing`, never the other way round."""
 
@@ -148,7 +149,8 @@ class Instance:
                 self._start_one(name)
 
     def close(self) -> None:
-        """End its processes; its files stay. Raises HostError."""
+        """End its processes; its files stay. Raises HostError: may be called again."""
+        self.closed = True
         if self.balancer in self.ingress.services:  # first: its idle connections would hold up the replicas' end
             self.ingress.stop(self.balancer)
         self._stop([name for name in self.host.services if name.startswith(f"{self.id[:8]}-")])
@@ -188,7 +190,9 @@ class Instance:
             raise HostError(self.name, "; ".join(map(str, failed)))
 
     def _start_one(self, name: str) -> int:
-        """A replica or the balancer, running or not -> pid."""
+        """A replica or the balancer, running or not -> pid. Raises HostError."""
+        if self.closed:
+            raise HostError(name, "it has been ended")
         host = self.ingress if name == self.balancer else self.host
         if name in host.services:
             return host.restart(name)

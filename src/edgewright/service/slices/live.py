@@ -120,12 +120,11 @@ class Slices:
 
     def _ill(self) -> list[str]:
         """Instances in which something does not run, or did not become as it should."""
-        every = list(self.running.values())
-        return [each.id for each in every if each.about in self.troubles or not each.restored or self._lacks(each)]
+        return [each.id for each in list(self.running.values()) if not each.closed and self._is_ill(each)]
 
-    def _lacks(self, running: Instance) -> bool:
+    def _is_ill(self, running: Instance) -> bool:
         try:
-            return bool(running.missing())
+            return running.about in self.troubles or not running.restored or bool(running.missing())
         except Exception:  # its turn will tell
             return True
 
@@ -135,7 +134,7 @@ class Slices:
         if running is None or not running.lock.acquire(blocking=False):
             return False
         try:
-            if self.running.get(id_) is not running:  # removed meanwhile
+            if running.closed:  # meanwhile
                 return False
             with self.watching(running.about, (Exception,)):
                 if running.restored:
