@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -371,5 +372,39 @@ def test_a_reboot_in_the_middle_of_growing_is_cut(chunks: LinuxComputeChunks, re
         assert found.quota == SMALL
         assert image.stat().st_size == 256 * MIB
         assert (found.folder or Path()).joinpath("data").read_text() == "precious"
+    finally:
+        again.close_all()
+
+
+def test_the_end_breaks_off_what_takes_long(
+    chunks: LinuxComputeChunks,
+    state: Path,
+    tmp_path: Path,
+    require: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require("storage-quota")
+    large = Quota(0.5, 128 * MIB, 300 * MIB)
+    chunk = chunks.make("one", large)
+    assert chunk.folder is not None
+    (chunk.folder / "data").write_text("precious")
+    slow = tmp_path / "bin" / "cp"
+    slow.parent.mkdir()
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+    with ThreadPoolExecutor(1) as pool:
+        shrinking = pool.submit(chunk.resize, SMALL)
+        wait_until(lambda: (state / "one" / "copy").is_mount())
+        began = time.monotonic()
+        chunks.close_all()
+        assert time.monotonic() - began < 30
+        with pytest.raises(HostError, match="cp: given up"):
+            shrinking.result(10)
+    again = LinuxComputeChunks(state, INSTANCE)
+    try:
+        kept = again.make("one", large)
+        assert kept.quota == large
+        assert (kept.folder or Path()).joinpath("data").read_text() == "precious"
     finally:
         again.close_all()

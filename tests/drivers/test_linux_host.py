@@ -346,3 +346,8 @@ def test_a_log_that_has_grown_begins_anew_at_a_start(host: LinuxHost, monkeypatc
     assert old.endswith(b"the end")
     host.restart("one")
     wait_until(lambda: log.read_bytes() == b"new\nnew\n")
+    host.stop("one")
+    assert log.exists()
+    for _ in range(2):
+        host.forget("one")
+        assert [path for path in log.parent.iterdir() if path.name.startswith(log.name)] == []

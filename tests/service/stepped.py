@@ -15,6 +15,7 @@ from edgewright.scaling.model import Scenario
 from edgewright.scaling.policies import make_policy
 from edgewright.service.loops.host_slice import HostSlice
 from edgewright.service.loops.loop import Loop, Orders, first_limits
+from edgewright.service.loops.slices import DriverChoice
 from edgewright.service.store import Store
 from edgewright.service.store.recorder import Recorder
 
@@ -40,6 +41,7 @@ class Stepped:
             controller=Controller(SCENARIO, policy or make_policy("fixed", SCENARIO)),
             orders=Orders("act", "fixed", {}, SCENARIO.slice.cpu, SCENARIO.slice.memory_mb, {}),
             recorder=Recorder(self.store, 3600.0),
+            driver=DriverChoice("simulated", "a test", self.machine.capacity),
             limits=first_limits(SCENARIO),
         )
         slice_.start(self.loop.limits)

@@ -270,6 +270,28 @@ def test_steps_that_are_others_than_before_are_trouble(store: Store) -> None:
 # Cancelled
 
 
+def test_a_step_that_fails_while_the_process_ends_is_called_again(store: Store) -> None:
+    entered, leave, attempts = threading.Event(), threading.Event(), list[int]()
+
+    def do(context: Context) -> None:
+        attempts.append(context.attempt)
+        if context.attempt == 1:
+            entered.set()
+            leave.wait(10)
+            raise HostError("x", "the host is closed")
+
+    of = kinds(Step("a", do))
+    with started(store, of) as workflows:
+        id = begin(workflows, store)
+        assert entered.wait(10)
+        workflows.ask_to_stop()
+        leave.set()
+    assert state(store, id) == ("running", "")
+    with started(store, of):
+        assert wait(store, id) == ("done", "")
+    assert attempts == [1, 2]
+
+
 def test_cancelled_it_ends_after_its_step_and_is_undone(store: Store) -> None:
     world, goes = World(), threading.Event()
     slow = Step("slow", lambda _: {"went": goes.wait(10)}, lambda _: world.calls.append("undo slow"))

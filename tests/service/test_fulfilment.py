@@ -79,6 +79,7 @@ def test_a_service_is_ordered_changed_and_terminated(host: Client) -> None:
                 kind.resource.model_validate(body)  # what we write is what the specification says
     assert not any(map(alive, pids))
     nothing_of(host)
+    assert list((host.made.settings.data_dir / "services").glob("*-balancer.log*")) == []
     assert host.delete(f"{INVENTORY}/service/{id}").status_code == 204
     assert host.delete(f"{ORDERING}/serviceOrder/{order['id']}").status_code == 204
     assert host.get(f"{OWN}/orders/{order['id']}/steps").status_code == 404  # its workflow went with it

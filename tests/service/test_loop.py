@@ -157,7 +157,7 @@ def test_restarts_become_rarer(stepped: Stepped) -> None:
 
 def test_never_means_never(stepped: Stepped) -> None:
     slice_ = Failing()
-    watch = Supervisor(slice_, {"a": False}, lambda *_: None)  # type: ignore[arg-type]
+    watch = Supervisor(slice_, {"a": "restart: never"}, lambda *_: None)  # type: ignore[arg-type]
     stepped.machine.fail("a")
     dead = {"a": stepped.loop.slice.lives()["a"]}
     watch.check(dead, time.monotonic())

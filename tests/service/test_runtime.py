@@ -14,6 +14,7 @@ import pytest
 from edgewright.core.documents import validate
 from edgewright.core.errors import CapacityError, InputError
 from edgewright.scaling.model import Scenario
+from edgewright.service.fulfilment.live import Fulfilment
 from edgewright.service.loops.choice import instance, make_slice
 from edgewright.service.loops.leases import LEASE, Leases
 from edgewright.service.loops.loop import Loop
@@ -23,6 +24,7 @@ from edgewright.service.runtime import Runtime
 from edgewright.service.settings import Settings
 from edgewright.service.slices import compute, records
 from edgewright.service.store import Store, StoreError
+from edgewright.service.store.tables import LeaseRow
 
 from .conftest import scenario, settings, until, write_scenario
 
@@ -311,6 +313,53 @@ def test_the_lease_outlives_any_error(tmp_path: Path, start: Start, monkeypatch:
     monkeypatch.setattr(Runtime, "_restore_all", fail)
     first.close()
     until(lambda: second.active and "demo" in second.loops)
+
+
+def test_the_lease_is_kept_however_long_it_takes_to_start_and_to_end(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgewright.service.loops.leases.LEASE_S", 1.0)
+    monkeypatch.setattr("edgewright.service.loops.leases.RENEW_S", 0.05)
+    restore, close = Runtime._restore_all, Fulfilment.close
+    slowly, refused = threading.Event(), list[bool]()
+    monkeypatch.setattr(Runtime, "_restore_all", lambda runtime: (slowly.set(), time.sleep(1.6), restore(runtime)))
+    monkeypatch.setattr(Fulfilment, "close", lambda part: (slowly.set(), time.sleep(1.6), close(part)))
+    runtime, standby = made(settings(tmp_path)), made(settings(tmp_path), "there:1:1")
+    for change in (runtime.start, runtime.close):
+        changing = threading.Thread(target=change)
+        changing.start()
+        assert slowly.wait(10)
+        while changing.is_alive() and runtime._hold is not None:
+            refused.append(not standby.leases.take(LEASE))
+            time.sleep(0.05)
+        changing.join()
+        slowly.clear()
+    assert len(refused) > 20
+    assert all(refused[:-1])  # at last it may have been released
+    assert standby.leases.take(LEASE)
+    runtime.store.close()
+    standby.store.close()
+
+
+def test_a_lease_that_is_lost_during_a_take_over_is_let_go(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgewright.service.loops.leases.RENEW_S", 0.05)
+    restore = Runtime._restore_all
+    thief = LeaseRow(name=LEASE, holder="there:1:1", address="http://127.0.0.1:2", expires=time.time() + 1000)
+
+    def lose(runtime: Runtime) -> None:
+        with runtime.store.write() as session:
+            session.merge(thief)
+        until(lambda: runtime._hold is not None and runtime._hold.lost)
+        restore(runtime)
+        assert runtime.active
+
+    monkeypatch.setattr(Runtime, "_restore_all", lose)
+    runtime = start(settings(tmp_path))
+    until(lambda: not runtime.active and runtime._hold is None)
+    assert runtime.loops == {}
+    assert runtime.leases.address_of(LEASE) == thief.address
 
 
 def test_a_scenario_without_room_leaves_the_stored_loops_running(tmp_path: Path, start: Start) -> None:

@@ -48,10 +48,10 @@ def _tell(made: Orchestrator) -> None:
     if made.runtime is None:
         return
     typer.echo(f"API: {made.address}/api/docs   data: {made.settings.data_dir}")
-    for name, driver in made.runtime.drivers.items():
-        typer.echo(f"loop {name}: {driver.kind} ({driver.reason})")
-    for name, loop in made.runtime.backhauls.loops.items():
-        typer.echo(f"backhaul {name}: {loop.choice.kind} ({loop.choice.reason})")
+    for name, loop in made.runtime.loops.items():
+        typer.echo(f"loop {name}: {loop.driver.kind} ({loop.driver.reason})")
+    for name, router in made.runtime.backhauls.loops.items():
+        typer.echo(f"backhaul {name}: {router.choice.kind} ({router.choice.reason})")
     for name, follower in made.runtime.migrations.loops.items():
         typer.echo(f"migration {name}: {follower.choice.kind} ({follower.choice.reason})")
     if not made.runtime.active:

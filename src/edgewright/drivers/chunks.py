@@ -101,6 +101,10 @@ class ComputeChunks(Protocol):
         """
         ...
 
+    def give_up(self) -> None:
+        """Before the end: what takes long fails soon, with HostError, and leaves all as it was."""
+        ...
+
     def close_all(self) -> None:
         """End all services; the data stays for the next `make`. No call works after this one."""
         ...

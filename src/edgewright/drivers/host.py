@@ -123,6 +123,10 @@ class ServiceHost(Protocol):
         """Ask it to end, then end it; forget it."""
         ...
 
+    def forget(self, name: str) -> None:
+        """Remove the log of one that does not run any more, or never did."""
+        ...
+
     def adopt(self, spec: ServiceSpec, limits: Limits | None = None) -> bool:
         """Take over a process of ours that an earlier orchestrator left running; False where there is none.
 

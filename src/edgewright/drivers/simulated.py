@@ -226,6 +226,9 @@ class SimulatedHost:
             del self.machine.processes[name]
             self._ours.discard(name)
 
+    def forget(self, name: str) -> None:
+        """There are no logs."""
+
     def adopt(self, spec: ServiceSpec, limits: Limits | None = None) -> bool:
         with self.machine.lock:
             if self._closed:

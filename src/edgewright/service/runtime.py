@@ -31,7 +31,7 @@ from edgewright.service.fulfilment.live import Fulfilment
 from edgewright.service.fulfilment.loops import end as end_loop
 from edgewright.service.loops.choice import choose, choose_for, forget, make_slice
 from edgewright.service.loops.edits import edit
-from edgewright.service.loops.leases import LEASE, RENEW_S, Leases
+from edgewright.service.loops.leases import LEASE, RENEW_S, Hold, Leases
 from edgewright.service.loops.loop import Loop, Orders, end_all, first_limits, plain_limits
 from edgewright.service.loops.orders import keep_loop, policy_of, refit
 from edgewright.service.loops.slices import DriverChoice, RunningSlice
@@ -60,7 +60,6 @@ class Runtime:
     leases: Leases
     make: SliceFactory = make_slice
     loops: dict[str, Loop] = field(default_factory=dict)
-    drivers: dict[str, DriverChoice] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)  # loops of the store that cannot be run, and why
     choice: DriverChoice | None = None
     ledger: Ledger = field(default_factory=lambda: Ledger({"cpu": 0.0, "memory_bytes": 0.0}))
@@ -73,7 +72,9 @@ class Runtime:
     fulfilment: Fulfilment = field(init=False)
     elasticity: Elasticity = field(init=False)
     changing: threading.RLock = field(default_factory=threading.RLock)  # held while loops or chunks come and go
+    _hold: Hold | None = None  # while it has the lease
     _stop: threading.Event = field(default_factory=threading.Event)
+    _wake: threading.Event = field(default_factory=threading.Event)  # for the keeper: it ends, or the lease is lost
     _keeper: threading.Thread | None = None
     _given: Scenario | None = None  # the settings' scenario as it was last read
 
@@ -98,12 +99,19 @@ class Runtime:
             self.backhauls.read_given()
             self.migrations.read_given()
             self._take_over()
-            self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
+            self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
             self._keeper.start()
+
+    def ask_to_stop(self) -> None:
+        """Before `close`: what takes long is broken off, and is done at the next start."""
+        self._stop.set()
+        self.fulfilment.workflows.ask_to_stop()
+        self.slices.give_up()
 
     def close(self) -> None:
         """End the loops and their services, then write what is still to be written."""
         self._stop.set()
+        self._wake.set()
         if self._keeper is not None:
             self._keeper.join()
         self._let_go()
@@ -254,6 +262,7 @@ class Runtime:
             controller=Controller(scenario.model_copy(update={"slice": fitting}), policy, pins=dict(row.pins)),
             orders=Orders(mode, policy_name, dict(row.pins), chunk.cpus, chunk.ram_mb, dict(row.load)),  # type: ignore[arg-type]
             recorder=self.recorder,
+            driver=driver,
             limits={name: Limits(**values) for name, values in row.limits.items()},
             folder=Path(row.folder),
             on_started=lambda: keep_loop(self.store, row.name, ports=dict(slice_.ports)),
@@ -261,7 +270,6 @@ class Runtime:
         refit(loop)
         if note:
             loop.event("policy_failed", note)
-        self.drivers[row.name] = driver
         return loop
 
     def begin(self, loop: Loop) -> Loop:
@@ -274,14 +282,15 @@ class Runtime:
     # The lease
 
     def _take_over(self) -> None:
-        if not self.leases.take(LEASE):
+        """Where the lease is free. One that is lost meanwhile wakes the keeper, which lets go."""
+        self._hold = self.leases.hold(LEASE, self._wake.set)
+        if self._hold is None:
             return
         try:
             with self.changing:
                 self._restore_all()
         except BaseException:
-            self._let_go()
-            self._release()  # another worker may fare better
+            self._let_go()  # another worker may fare better
             raise
 
     def _restore_all(self) -> None:
@@ -365,36 +374,35 @@ class Runtime:
         self.ledger.book(chunk.id, booked)
 
     def _let_go(self) -> None:
-        self.elasticity.close()
-        self.fulfilment.close()
-        with self.changing:
-            was_active, self.active = self.active, False
-            end_all(self.loops)
-            end_all(self.backhauls.loops)
-            end_all(self.migrations.loops)
-            self.topologies.close()
-            self.slices.close()
-        if was_active:
-            self._release()
-
-    def _release(self) -> None:
         try:
-            self.leases.release(LEASE)
-        except StoreError as error:
-            log.warning("lease_not_released", detail=str(error))
+            self.elasticity.close()
+            self.fulfilment.close()
+            with self.changing:
+                self.active = False
+                end_all(self.loops)
+                end_all(self.backhauls.loops)
+                end_all(self.migrations.loops)
+                self.topologies.close()
+                self.slices.close()
+        finally:
+            hold, self._hold = self._hold, None
+            try:
+                if hold is not None:
+                    hold.release()
+            except StoreError as error:
+                log.warning("lease_not_released", detail=str(error))
 
     def _keep(self) -> None:
-        """Renew the lease; lose it to another worker and the loops end here; find it free and they start here."""
-        while not self._stop.wait(RENEW_S):
+        """Find the lease free and the loops start here; lose it to another worker and they end here."""
+        while True:
+            self._wake.wait(RENEW_S)
+            self._wake.clear()
+            if self._stop.is_set():
+                return
             try:
-                if not self.active:
+                if self._hold is None:
                     self._take_over()
-                elif not self.leases.take(LEASE):
-                    log.error("lease_lost", detail="another worker runs the loops now")
+                elif self._hold.lost:
                     self._let_go()
-            except StoreError as error:
-                # The loops go on. With SQLite nobody else can take the lease either; with PostgreSQL another worker
-                # takes it once it runs out, and a worker that was cut off learns of it when it is back.
-                log.warning("lease_not_renewed", detail=str(error))
-            except Exception as error:  # without this thread the lease would run out
+            except Exception as error:  # without this thread nobody would take over
                 log.error("take_over_failed", detail=f"{type(error).__name__}: {error}")

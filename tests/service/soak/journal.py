@@ -11,7 +11,7 @@ from ..ordering import ENDED, Json
 
 DEFAULTS: dict[str, float] = {"cpu": 0.1, "replicas": 1}  # of the packages
 
-REASONS = ("ended while starting", " wanted, ", "CapacityError", "changed meanwhile", "cancelled")
+REASONS = ("ended while starting", " wanted, ", ": wants ", "changed meanwhile", "cancelled")
 """In the error of an order that may end without being fulfilled."""
 
 

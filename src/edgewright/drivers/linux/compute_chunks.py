@@ -31,6 +31,7 @@ from edgewright.drivers.linux.cgroups import (
     inside,
     remove_place,
 )
+from edgewright.drivers.linux.locks import NamedLocks
 from edgewright.drivers.linux.services import LinuxHost, capacity_of
 from edgewright.drivers.linux.storage import SMALLEST_BYTES, Storage, free_bytes, why_not
 
@@ -49,11 +50,11 @@ class LinuxComputeChunk:
         group: Group,
         storage: Storage,
         quota: Quota,
-        changing: contextlib.AbstractContextManager[object],
+        locks: NamedLocks,
         remove: Callable[[str], None],
     ) -> None:
         self.id, self.host, self.quota = group.name, host, quota
-        self._group, self._storage, self._changing, self._remove = group, storage, changing, remove
+        self._group, self._storage, self._locks, self._remove = group, storage, locks, remove
         self.closed = self._gone = False
 
     @property
@@ -63,7 +64,7 @@ class LinuxComputeChunk:
     def resize(self, quota: Quota) -> None:
         """`cpu` at least LEAST_CPU, `storage_bytes` 0 or at least storage.SMALLEST_BYTES."""
         _check(quota)
-        with self._changing:
+        with self._locks.hold(self.id):
             if self.closed:
                 raise HostError(self.id, "the chunk is closed")
             old = self.quota
@@ -81,7 +82,7 @@ class LinuxComputeChunk:
             self.quota = quota
 
     def close(self) -> None:
-        with self._changing:
+        with self._locks.hold(self.id):
             if not self._gone:  # another one may have its id by now
                 self._remove(self.id)
                 self._gone = True
@@ -117,8 +118,9 @@ class LinuxComputeChunks:
             raise InputError("instance", instance, f"a name like {NAME_PATTERN}")
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._state, self._name = state.resolve(), f"edgewright-{instance}"
-        self._lock = threading.Lock()  # guards the tables; each chunk's own lock guards what is done to it
-        self._locks: dict[str, threading.RLock] = {}
+        self._lock = threading.Lock()  # guards `_closed`; each chunk's own lock guards what is done to it
+        self._locks = NamedLocks()
+        self._given_up = threading.Event()
         self._chunks: dict[str, LinuxComputeChunk] = {}
         self._closed = False
         self._held = (state / ".lock").open("w")
@@ -148,7 +150,7 @@ class LinuxComputeChunks:
         _check(quota)
         if not re.fullmatch(NAME_PATTERN, id):
             raise InputError("id", id, f"a name like {NAME_PATTERN}")
-        with self._lock_of(id):
+        with self._locks.hold(id):
             self._check_open(id)
             group, storage = Group(self._place, id), self._storage(id)
             kept = id in self._chunks or storage.image.exists() or any(one.pids() for one in services_in(group))
@@ -177,7 +179,11 @@ class LinuxComputeChunks:
         self._each(unwanted, self._remove)
         return unwanted
 
+    def give_up(self) -> None:
+        self._given_up.set()
+
     def close_all(self) -> None:
+        self.give_up()
         with self._lock:
             if self._closed:
                 return
@@ -201,7 +207,7 @@ class LinuxComputeChunks:
             storage.open()
             cpu, memory_bytes = group.cpu_limit() or quota.cpu, group.memory_limit() or quota.memory_bytes
             in_force = Quota(cpu, memory_bytes, storage.size_bytes)
-            return LinuxComputeChunk(host, group, storage, in_force, self._locks[group.name], self._remove)
+            return LinuxComputeChunk(host, group, storage, in_force, self._locks, self._remove)
         except BaseException:
             host.close()
             raise
@@ -227,7 +233,7 @@ class LinuxComputeChunks:
 
         def attempt(id: str) -> str | None:
             try:
-                with self._lock_of(id):
+                with self._locks.hold(id):
                     do(id)
             except (HostError, InputError, OSError, Unavailable) as error:  # the others must go all the same
                 return str(error)
@@ -244,11 +250,7 @@ class LinuxComputeChunks:
         return LinuxHost(self._state / id / "services", id, group=f"{self._name}/{id}")
 
     def _storage(self, id: str) -> Storage:
-        return Storage(self._state / id, (self._held.fileno(),))
-
-    def _lock_of(self, id: str) -> threading.RLock:
-        with self._lock:
-            return self._locks.setdefault(id, threading.RLock())
+        return Storage(self._state / id, (self._held.fileno(),), self._given_up)
 
     def _check_open(self, subject: str) -> None:
         if self._closed:

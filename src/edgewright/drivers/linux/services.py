@@ -42,6 +42,7 @@ from edgewright.drivers.linux.cgroups import (
     remove_place,
 )
 from edgewright.drivers.linux.health import ask
+from edgewright.drivers.linux.locks import NamedLocks
 from edgewright.drivers.linux.namespaces import FOLDER
 from edgewright.drivers.linux.processes import Process, launch
 
@@ -79,7 +80,7 @@ class LinuxHost:
         self._state, self._instance, self._file = state, instance, state / f"{instance}.json"
         self._period_us, self._grace_s = period_us, grace_s
         self._lock = threading.RLock()  # guards the table; each service's own lock guards what it does
-        self._service_locks: dict[str, threading.RLock] = {}
+        self._locks = NamedLocks()
         self._services: dict[str, _Running] = {}
         self._closed = False
         state.mkdir(parents=True, exist_ok=True)
@@ -141,14 +142,21 @@ class LinuxHost:
             self._clear(Group(self._place, name))
             self._put(name, None)
 
+    def forget(self, name: str) -> None:
+        current = self.log_file(name)
+        for file in (current, current.with_name(f"{current.name}.1")):
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("log_stays", detail=str(error))
+
     def close(self) -> None:
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            locks = list(self._service_locks.values())
-        for lock in locks:  # a start under way sees that we close, and gives up
-            with lock:
+        for name in self._locks.names:  # a start under way sees that we close, and gives up
+            with self._locks.hold(name):
                 pass
         for name in self.services:  # all are asked at once, so that the graces do not add up
             self._services[name].process.signal(signal.SIGTERM)
@@ -258,8 +266,8 @@ class LinuxHost:
                 # Not written to the state file: after a crash the kernel knows.
                 service.limits = replace(service.limits, **outcome.done)
                 return outcome
-        except TimeoutError as busy:
-            return Outcome({}, dict.fromkeys(("cpu", "memory_bytes"), str(busy)))
+        except TimeoutError:
+            return Outcome({}, dict.fromkeys(("cpu", "memory_bytes"), "it is being started or stopped"))
 
     # Inside
 
@@ -350,21 +358,16 @@ class LinuxHost:
         """Hold a service's lock. Raises TimeoutError where another call holds it for longer than `timeout_s`."""
 
         def check() -> None:
-            if self._closed and not (must_exist and name in self._services):
-                raise HostError(name, "the host is closed")
-            if must_exist and name not in self._services:
-                raise unknown_service(name, self._services)
+            with self._lock:
+                if self._closed and not (must_exist and name in self._services):
+                    raise HostError(name, "the host is closed")
+                if must_exist and name not in self._services:
+                    raise unknown_service(name, self._services)
 
-        with self._lock:
-            check()
-            lock = self._service_locks.setdefault(name, threading.RLock())
-        if not lock.acquire(timeout=timeout_s):
-            raise TimeoutError("it is being started or stopped")
-        try:
+        check()
+        with self._locks.hold(name, timeout_s):
             check()
             yield
-        finally:
-            lock.release()
 
     def _put(self, name: str, service: _Running | None) -> None:
         """Change the table and its file; a crash in between leaves the old or the new file, never half of one.

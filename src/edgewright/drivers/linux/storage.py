@@ -14,8 +14,9 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -30,6 +31,7 @@ SLACK_BYTES = 4 * MIB  # ext4 leaves a last block group unused that is smaller t
 CAP_SYS_RESOURCE = 24  # linux/capability.h
 TIMEOUT_S = 60.0
 LONG_S = 3600.0  # to check or to copy all of it
+GIVE_UP_S = 0.2  # such a program ends so soon where it is given up
 BUSY_S = 2.0  # an ended process lets go of its files a moment later
 REASON_CHARACTERS = 300
 PROBE_BYTES = (16 * MIB, 24 * MIB)
@@ -39,11 +41,13 @@ PROBE_BYTES = (16 * MIB, 24 * MIB)
 class Storage:
     """In `folder`, with the file system mounted at `path`. Raises HostError, or OSError, naming the program and why.
 
-    Programs inherit the descriptors `held`: a lock that the caller holds is theirs too, if they outlive it.
+    Programs inherit the descriptors `held`: a lock that the caller holds is theirs too, if they outlive it. Those that
+    may take LONG_S are ended where `given_up` is set: as by any kill, the storage is what it was.
     """
 
     folder: Path  # without symbolic links
     held: tuple[int, ...] = ()
+    given_up: threading.Event = field(default_factory=threading.Event)
 
     @property
     def path(self) -> Path:
@@ -217,26 +221,42 @@ class Storage:
         """-> its standard output. It dies with us, so that who comes after a crash finds nothing at work."""
         words = [find(name) for name in ("setpriv", program)]
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [words[0], "--pdeathsig", "KILL", "--", words[1], *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                timeout=timeout_s,
-                check=False,
                 env={"PATH": _search_path(), "LC_ALL": "C"},
                 pass_fds=self.held,
             )
         except FileNotFoundError as error:
             raise HostError(self.folder.name, f"storage: {error}") from None
-        except subprocess.TimeoutExpired:
-            raise HostError(self.folder.name, f"storage: {program}: no answer within {timeout_s:g} s") from None
-        if done.returncode not in fine:
-            lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            reason = "; ".join(lines)[:REASON_CHARACTERS] or f"exit status {done.returncode}"
+        with process:
+            try:
+                output, errors = self._await(process, program, timeout_s)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode not in fine:
+            lines = [line.strip() for line in (errors or output).splitlines() if line.strip()]
+            reason = "; ".join(lines)[:REASON_CHARACTERS] or f"exit status {process.returncode}"
             raise HostError(self.folder.name, f"storage: {program}: {reason}")
-        return done.stdout
+        return output
+
+    def _await(self, process: subprocess.Popen[str], program: str, timeout_s: float) -> tuple[str, str]:
+        """-> standard output and error."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return process.communicate(timeout=GIVE_UP_S)
+            except subprocess.TimeoutExpired:
+                if timeout_s == LONG_S and self.given_up.is_set():
+                    raise HostError(self.folder.name, f"storage: {program}: given up, the chunks are closing") from None
+                if time.monotonic() > deadline:
+                    reason = f"no answer within {timeout_s:g} s"
+                    raise HostError(self.folder.name, f"storage: {program}: {reason}") from None
 
 
 def why_not(folder: Path) -> str | None:

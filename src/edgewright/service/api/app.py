@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -36,6 +39,11 @@ def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
     from edgewright.service.api.tmf.engine import router_of
     from edgewright.service.tmf import catalogue, inventory, ordering  # with large models, which no page needs
 
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        runtime.ask_to_stop()  # a call under way is waited for
+
     tmf = (catalogue.API, ordering.API, inventory.API)
     app = FastAPI(
         title="edgewright",
@@ -44,6 +52,7 @@ def create_app(settings: Settings, runtime: Runtime) -> FastAPI:
         docs_url="/api/docs",
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        lifespan=lifespan,
         middleware=[
             Middleware(HostGate, settings=settings),
             Middleware(Aliases, apis=tmf),

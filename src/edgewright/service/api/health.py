@@ -93,7 +93,7 @@ class _Collector(Collector):
     def collect(self) -> Iterator[Metric]:
         runtime = self.runtime
         loops = list(runtime.loops.values())  # one may be deleted meanwhile
-        views = [loop_view(loop, runtime.drivers[loop.name]) for loop in loops]
+        views = [loop_view(loop) for loop in loops]
         for field, name, factor, text in SERVICE:
             family = GaugeMetricFamily(name, text, labels=["loop", "service"])
             for view in views:

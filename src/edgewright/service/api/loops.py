@@ -70,7 +70,7 @@ def get_policies() -> list[Json]:
 @router.get("/loops")
 def get_loops(runtime: Running) -> list[Json]:
     """The state of every loop now."""
-    return [loop_view(loop, runtime.drivers[name]) for name, loop in sorted(runtime.loops.items())]
+    return [loop_view(loop) for _, loop in sorted(runtime.loops.items())]
 
 
 @router.post(
@@ -91,14 +91,14 @@ async def post_loop(request: Request, runtime: Running) -> Response:
         return runtime.create(scenario, runtime.settings.data_dir)
 
     loop = await run_in_threadpool(create)  # a megabyte of YAML takes seconds to read
-    view = loop_view(loop, runtime.drivers[loop.name])
+    view = loop_view(loop)
     return JSONResponse(view, 201, {"Location": f"{router.prefix}/loops/{loop.name}"})
 
 
 @router.get("/loops/{loop}")
-def get_loop(chosen: Chosen, runtime: Running) -> Json:
+def get_loop(chosen: Chosen) -> Json:
     """The state of a loop and its services now."""
-    return loop_view(chosen, runtime.drivers[chosen.name])
+    return loop_view(chosen)
 
 
 @router.get("/loops/{loop}/scenario", openapi_extra=MORE_WITH_KEY)
@@ -111,12 +111,12 @@ def get_scenario(chosen: Chosen, known: HasKey) -> Json:
 
 
 @router.patch("/loops/{loop}", dependencies=[WithKey])
-def patch_loop(chosen: Chosen, runtime: Running, body: schemas.LoopChange) -> Json:
+def patch_loop(chosen: Chosen, body: schemas.LoopChange) -> Json:
     """Switch mode or policy. A policy that does not fit is a 400 with the reason, and the old one goes on."""
     if body.mode is None and body.policy is None:
         raise InputError("body", {}, "mode, policy or both")
     orders.change(chosen, mode=body.mode, policy=body.policy)
-    return loop_view(chosen, runtime.drivers[chosen.name])
+    return loop_view(chosen)
 
 
 @router.delete("/loops/{loop}", status_code=204, dependencies=[WithKey])

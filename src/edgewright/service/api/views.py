@@ -26,7 +26,7 @@ def stats_view(pace: Pace) -> dict[str, Any]:
     }
 
 
-def loop_view(loop: Loop, driver: DriverChoice) -> dict[str, Any]:
+def loop_view(loop: Loop) -> dict[str, Any]:
     """The state of a loop and its services now."""
     scenario, orders, slo = loop.scenario, loop.orders, loop.scenario.slo
     moments = loop.history.last(loop.pace.period_s)
@@ -71,7 +71,7 @@ def loop_view(loop: Loop, driver: DriverChoice) -> dict[str, Any]:
         "phase": loop.phase,
         "mode": orders.mode,
         "policy": orders.policy,
-        "driver": driver_view(driver),
+        "driver": driver_view(loop.driver),
         "slo": {
             "percentile": slo.percentile,
             "response_ms": slo.response_ms,

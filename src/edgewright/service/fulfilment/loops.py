@@ -19,6 +19,7 @@ from edgewright.service.loops.instance_slice import InstanceSlice
 from edgewright.service.loops.loop import Loop, Orders, end_all
 from edgewright.service.loops.orders import policy_of
 from edgewright.service.packages import scenario_of
+from edgewright.service.slices import records
 from edgewright.service.slices.instance import Instance
 from edgewright.service.store.tables import LoopRow
 
@@ -114,8 +115,9 @@ def _begin(runtime: Runtime, row: LoopRow) -> None:
     running = next((each for each in runtime.slices.running.values() if each.name == row.name), None)
     if running is None:
         raise InputError("service", row.service, "one that runs")
-    if not running.replicas:  # of a service that is not active
-        return
+    with runtime.store.read() as session:
+        if not records.known(session, records.INSTANCE, running.id)["active"]:
+            return
     scenario = validate(Scenario, row.scenario, source=f"loop {row.name}")
     policy_name, mode = row.policy, row.mode
     try:
@@ -127,15 +129,15 @@ def _begin(runtime: Runtime, row: LoopRow) -> None:
     def order(cpu: float, memory_mb: float) -> None:
         runtime.fulfilment.scale(row.service, {"cpu": round(cpu, 4), "memory": round(memory_mb, 3)})
 
+    assert runtime.choice is not None
     loop = Loop(
         scenario=scenario,
         slice=InstanceSlice(scenario, running, order),
         controller=Controller(scenario, policy, pins=dict(row.pins)),
         orders=Orders(mode, policy_name, dict(row.pins), scenario.slice.cpu, scenario.slice.memory_mb, {}),  # type: ignore[arg-type]
         recorder=runtime.recorder,
+        driver=runtime.choice,
         limits={running.name: running.limits},
         folder=Path(row.folder),
     )
-    assert runtime.choice is not None
-    runtime.drivers[row.name] = runtime.choice
     runtime.begin(loop)

@@ -37,6 +37,8 @@ class HostSlice:
         self.scenario, self.host, self.ports = scenario, host, {} if ports is None else ports
         self._specs = {spec.name: spec for spec in specs}
         self._again = again
+        never = [each.name for each in scenario.services if each.run is not None and each.run.restart == "never"]
+        self.left_dead = dict.fromkeys(never, "restart: never")
         self._driver = SliceDriver(scenario, host, sources)
         self.loaded = scenario.names if loaded is None else tuple(loaded)
         self._offer, self._factors = offer, dict.fromkeys(scenario.names, 1.0)

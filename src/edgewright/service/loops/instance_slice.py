@@ -31,6 +31,7 @@ class InstanceSlice:
         self.scenario, self.running = scenario, running
         self.ports: Mapping[str, int] = {}
         self.loaded: tuple[str, ...] = ()
+        self.left_dead = {running.name: "its replicas are mended one by one"}
         slo = scenario.slo
         source = PrometheusSource(running.balancing.metrics_url, slo.response_s, failed_as_s=slo.timeout_s)
         self._host = _Replicas(running, order)
@@ -62,9 +63,8 @@ class InstanceSlice:
         return {self.running.name: Life(bool(alive), alive[0].pid if alive else None, restarts)}
 
     def restart(self, service: str) -> None:
-        """Every replica, one after the other."""
-        for name in self.running.replicas:
-            self.running.host.restart(name)
+        """At a user's wish."""
+        self.running.restart()
 
     def set_load(self, factors: Mapping[str, float]) -> None:
         """Its load is its users'."""

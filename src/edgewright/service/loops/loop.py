@@ -22,7 +22,7 @@ from edgewright.scaling.observation import Observation
 from edgewright.service.loops.fit import fit_cpu
 from edgewright.service.loops.history import KEPT_S, History, Moment, digits, plain
 from edgewright.service.loops.pace import Pace
-from edgewright.service.loops.slices import Life, RunningSlice
+from edgewright.service.loops.slices import DriverChoice, Life, RunningSlice
 from edgewright.service.loops.supervisor import Supervisor
 from edgewright.service.loops.trouble import REFUSED, Troubles
 from edgewright.service.store.recorder import Recorder
@@ -55,6 +55,7 @@ class Loop:
     controller: Controller
     orders: Orders
     recorder: Recorder
+    driver: DriverChoice
     limits: dict[str, Limits]  # in force, or to start with
     folder: Path = Path()
     phase: Phase = "starting"
@@ -85,9 +86,8 @@ class Loop:
         slo, interval_s = self.scenario.slo, self.scenario.control.interval_s
         self.history = History(self.scenario.names, interval_s, max(slo.window_s, interval_s), slo.late_allowed)
         self.pace = Pace(interval_s)
-        restarted = {s.name: s.run.restart == "always" for s in self.scenario.services if s.run is not None}
         self.trouble = Troubles(self.event)
-        self.supervisor = Supervisor(self.slice, restarted, self.event)
+        self.supervisor = Supervisor(self.slice, self.slice.left_dead, self.event)
 
     @property
     def name(self) -> str:

@@ -50,6 +50,11 @@ class RunningSlice(Protocol):
         """Of every process, in the scenario's order, other processes of the slice after them."""
         ...
 
+    @property
+    def left_dead(self) -> Mapping[str, str]:
+        """Services that the loop does not start again when they die -> why."""
+        ...
+
     def restart(self, service: str) -> None:
         """Start a process again, ending it first where it runs. Raises HostError."""
         ...

@@ -28,7 +28,7 @@ class Supervisor:
     """Of one slice. `event(kind, detail, service)` records."""
 
     slice: RunningSlice
-    restarted: Mapping[str, bool]  # service -> whether it is started again by itself
+    left_dead: Mapping[str, str]  # service -> why it is not started again from here
     event: Callable[[str, str, str], None]
     first_wait_s: float = FIRST_WAIT_S
     _watched: dict[str, _Watched] = field(default_factory=dict)
@@ -53,13 +53,13 @@ class Supervisor:
                         watched.wait_s = self.first_wait_s
                     watched.due = None
                     continue
-                again = self.restarted.get(name, True)
+                left = self.left_dead.get(name)
                 if watched.due is None:
                     watched.due = now + watched.wait_s
-                    then = f"next start in {watched.wait_s:g} s" if again else "not started again (restart: never)"
+                    then = f"next start in {watched.wait_s:g} s" if left is None else f"not started from here ({left})"
                     self.event("service_died", then, name)
-                warnings.append(f"{name}: does not run" + ("" if again else " (restart: never)"))
-                if again and now >= watched.due:
+                warnings.append(f"{name}: does not run" + ("" if left is None else f" ({left})"))
+                if left is None and now >= watched.due:
                     watched.busy = True
                     threading.Thread(target=self._restart, args=(name, "died"), daemon=True).start()
         return warnings

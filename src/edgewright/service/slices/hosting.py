@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,15 +42,16 @@ class Hosting:
         return 0.0 if self.compute is None or "storage" in self.reasons else float(self.compute.capacity.storage_bytes)
 
     def close(self) -> None:
-        """Services end, network chunks go, data stays. Raises HostError."""
-        for network in self.networks.values():
-            network.close()
-        if self.ingress is not None:
-            self.ingress.close()
-        if self.compute is not None:
-            self.compute.close_all()
-        self.networks.clear()
-        self.chunks.clear()
+        """Services end, network chunks go, data stays. Raises HostError: whatever else could be closed is."""
+        with contextlib.ExitStack() as last_first:
+            last_first.callback(self.chunks.clear)
+            last_first.callback(self.networks.clear)
+            if self.compute is not None:
+                last_first.callback(self.compute.close_all)
+            if self.ingress is not None:
+                last_first.callback(self.ingress.close)
+            for network in self.networks.values():
+                last_first.callback(network.close)
 
 
 def open_hosting(folder: Path, owner: str, choice: DriverChoice) -> Hosting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ class Instance:
 
     id: str
     name: str
+    about: str  # names it where its trouble is told
     package: Package
     host: ServiceHost
     ingress: ServiceHost
@@ -43,6 +44,8 @@ class Instance:
     ram_mb: float
     port: int = 0
     needs: Json | None = None  # its record as large as a change under way may make it
+    restored: bool = True  # False: what the store has of it is not all in force yet
+    closed: bool = False  # nothing of it starts any more
     lock: threading.RLock = field(default_factory=threading.RLock)
     """One change at a time; whoever holds it may take `Runtime.changing`, never the other way round."""
 
@@ -52,7 +55,7 @@ class Instance:
 
     @property
     def balancer(self) -> str:
-        return f"{self.id[:8]}-balancer"
+        return balancer_of(self.id)
 
     @property
     def address(self) -> str:
@@ -63,7 +66,7 @@ class Instance:
         return Limits(self.cpus, int(self.ram_mb * MB))
 
     def replica(self, number: int) -> str:
-        return f"{self.id[:8]}-{number}"
+        return replica_of(self.id, number)
 
     @property
     def replicas(self) -> list[str]:
@@ -84,8 +87,10 @@ class Instance:
         """Adopt what runs, start the rest, replicas and balancer. Raises HostError, OSError; `close` cleans up."""
         self.folder.mkdir(parents=True, exist_ok=True)
         artefacts.lay_out(self.package, self.folder)
-        if not (self.file.exists() and self.ingress.adopt(self.balancer_spec())):
-            self._start_balancer()
+        if self.file.exists():
+            self.ingress.adopt(self.balancer_spec())
+        wanted = {self.balancer, *map(self.replica, range(count))}
+        self._start_again([name for name in self.missing() if name in wanted])
         self.scale(count)
 
     def scale(self, count: int) -> None:
@@ -111,40 +116,42 @@ class Instance:
         self._stop(gone)
 
     def resize(self, cpus: float, ram_mb: float) -> None:
-        """Limits of every replica, all or none. Raises HostError: the old ones are in force."""
+        """Limits of every replica, all or none; one that does not run is started with them.
+
+        Raises HostError: the old ones are in force.
+        """
         old, done = self.limits, []
         new = Limits(cpus, int(ram_mb * MB))
         try:
-            for name in self.replicas:
+            for name in [each for each in self.replicas if each in self.host.services]:
                 done.append(name)
                 if refused := self.host.set_limits(name, new).refused:
                     raise HostError(name, "; ".join(refused.values()))
-        except HostError:
+        except BaseException:
             for name in done:
-                self.host.set_limits(name, old)
+                with contextlib.suppress(HostError, InputError):  # one that is gone holds up no other
+                    self.host.set_limits(name, old)
             raise
         self.cpus, self.ram_mb = cpus, ram_mb
 
-    def mend(self) -> list[str]:
-        """Start again what died, unless it is being changed -> what was done. Raises HostError."""
-        if not self.lock.acquire(blocking=False):
-            return []
-        try:
-            return self._mend()
-        finally:
-            self.lock.release()
+    def missing(self) -> list[str]:
+        """Of its balancer and its replicas, those that do not run: they ended, or never started."""
+        parts = [(self.ingress, self.balancer), *((self.host, name) for name in self.replicas)]
+        return [name for host, name in parts if not _lives(host, name)]
 
-    def _mend(self) -> list[str]:
-        told = []
-        for host, names in ((self.host, self.replicas), (self.ingress, [self.balancer])):
-            for name in names:
-                with contextlib.suppress(InputError):  # it was stopped meanwhile
-                    if name in host.services and not host.usage(name).alive:
-                        told.append(f"{name} had ended: started again (pid {host.restart(name)})")
-        return told
+    def mend(self, tell: Callable[[str], None]) -> None:
+        """Start what is missing, and tell each. Hold `lock`. Raises HostError for those that do not start."""
+        self._start_again(self.missing(), tell)
+
+    def restart(self) -> None:
+        """Every replica, one after the other: the others answer meanwhile. Raises HostError."""
+        with self.lock:
+            for name in self.replicas:
+                self._start_one(name)
 
     def close(self) -> None:
-        """End its processes; its files stay. Raises HostError."""
+        """End its processes; its files stay. Raises HostError: may be called again."""
+        self.closed = True
         if self.balancer in self.ingress.services:  # first: its idle connections would hold up the replicas' end
             self.ingress.stop(self.balancer)
         self._stop([name for name in self.host.services if name.startswith(f"{self.id[:8]}-")])
@@ -168,8 +175,35 @@ class Instance:
 
     # Inside
 
-    def _start_balancer(self) -> None:
-        """On the ports it had where they are free."""
+    def _start_again(self, names: list[str], tell: Callable[[str], None] = lambda _: None) -> None:
+        """All at once. Raises HostError, OSError for those that do not start; the others run."""
+        with ThreadPoolExecutor(max(len(names), 1), initializer=go_along) as pool:
+            begun = {name: pool.submit(self._start_one, name) for name in names}
+        failed = []
+        for name, each in begun.items():
+            if (error := each.exception()) is not None:
+                failed.append(error)
+            else:
+                tell(f"{name} had ended: started again (pid {each.result()})")
+        if len(failed) == 1:
+            raise failed[0]
+        if failed:
+            raise HostError(self.name, "; ".join(map(str, failed)))
+
+    def _start_one(self, name: str) -> int:
+        """A replica or the balancer, running or not -> pid. Raises HostError."""
+        if self.closed:
+            raise HostError(name, "it has been ended")
+        host = self.ingress if name == self.balancer else self.host
+        if name in host.services:
+            return host.restart(name)
+        if name == self.balancer:
+            return self._start_balancer()
+        backend = next(each for each in self._backends() if each.name == name)
+        return self.host.start(self._spec(backend), self.limits)
+
+    def _start_balancer(self) -> int:
+        """On the ports it had where they are free -> pid."""
         old = read(BalancerFile, self.file) if self.file.exists() else None
         content = BalancerFile(
             service=self.name,
@@ -181,7 +215,7 @@ class Instance:
         )
         write_file(self.file, content)
         self.port = free_port(self.port)
-        self.ingress.start(self.balancer_spec(), Limits(self.ingress.capacity.cpu))
+        return self.ingress.start(self.balancer_spec(), Limits(self.ingress.capacity.cpu))
 
     def _backends(self) -> tuple[Backend, ...]:
         return read(BalancerFile, self.file).backends if self.file.exists() else ()
@@ -221,3 +255,20 @@ class Instance:
                 self.host.stop(name)
             if self.network is not None:
                 self.network.detach(name)
+
+
+def balancer_of(instance_id: str) -> str:
+    """The name of its process."""
+    return f"{instance_id[:8]}-balancer"
+
+
+def replica_of(instance_id: str, number: int) -> str:
+    """The name of its process."""
+    return f"{instance_id[:8]}-{number}"
+
+
+def _lives(host: ServiceHost, name: str) -> bool:
+    try:
+        return host.usage(name).alive
+    except (HostError, InputError):  # its group is gone, or it is not there
+        return False

@@ -10,13 +10,15 @@ import hashlib
 import hmac
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from edgewright.core.errors import CapacityError, InputError
-from edgewright.service.packages import Package
+from edgewright.service.loops.pace import go_along
+from edgewright.service.packages import MOST_REPLICAS, Package
 from edgewright.service.refusals import Conflict, NotSupported
 from edgewright.service.slices import compute, records
-from edgewright.service.slices.instance import Instance
+from edgewright.service.slices.instance import Instance, balancer_of, replica_of
 from edgewright.service.slices.records import (
     COMPUTE_CHUNK,
     GOING,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from edgewright.service.runtime import Runtime
+
+STARTS = 8  # instances at once, at the start of the orchestrator
 
 
 def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
@@ -77,14 +81,14 @@ def create(runtime: Runtime, body: Mapping[str, Any]) -> Json:
         except BaseException:
             _drop(runtime, record)
             raise
-    try:
-        with made.lock:  # others need not wait until its replicas are up
+    with made.lock:  # others need not wait until its replicas are up
+        try:
             made.start(record["replicas"], runtime.slices.artefacts)
             record = _change(runtime, record["id"], status=READY, port=made.port, address=made.address)
-    except BaseException:
-        with runtime.changing:
-            _drop(runtime, record)
-        raise
+        except BaseException:
+            with runtime.changing:
+                _drop(runtime, record)
+            raise
     runtime.recorder.event("instance_created", f"{record['name']}: {record['replicas']} replicas at {made.address}")
     return record
 
@@ -141,7 +145,7 @@ def remove(runtime: Runtime, instance_id: str) -> None:
         with runtime.store.write() as session:
             records.check_unused(session, INSTANCE, instance_id)
             record = records.change(session, INSTANCE, instance_id, status=GOING)
-        _drop(runtime, record)
+        _drop(runtime, record, for_good=True)
     runtime.recorder.event("instance_deleted", record["name"])
 
 
@@ -184,7 +188,7 @@ def restore(runtime: Runtime) -> None:
         found = records.listed(session, INSTANCE)
     ready = [each for each in found if each["status"] == READY and each["compute_chunk_id"] in slices.hosting.chunks]
     for record in ready:
-        with slices.watching(f"instance {record['name']}"):
+        with slices.watching(_about(record)):
             with runtime.store.read() as session:
                 package = package_of(session, record["network_service_id"])
             slices.running[record["id"]] = _instance(runtime, record, package)
@@ -195,19 +199,31 @@ def restore(runtime: Runtime) -> None:
             for action in chunk.host.reconcile(specs):
                 runtime.recorder.event(action.kind, f"{action.service} ({action.detail})")
     _clear_around(runtime, ready)
-    for record in ready:
-        if running := slices.running.get(record["id"]):
-            with slices.watching(f"instance {record['name']}"):
-                running.start(serving(record), slices.artefacts)
-                running.resize(record["cpus"], record["ram_mb"])
-                if running.port != record["port"]:
-                    _change(runtime, record["id"], port=running.port, address=running.address)
+
+    def attempt(running: Instance) -> None:
+        with slices.watching(running.about):
+            bring_up(runtime, running)
+
+    with ThreadPoolExecutor(STARTS, initializer=go_along) as pool:  # each may take as long as its replicas are given
+        list(pool.map(attempt, list(slices.running.values())))
     for record in found:
         if record["status"] != READY:
-            _drop(runtime, record)
+            _drop(runtime, record, for_good=record["status"] == GOING)
     for record in ready:  # a crash may have come after its chunk had grown
         with slices.watching(f"chunk of {record['name']}"):
             _fit(runtime, record, record)
+
+
+def bring_up(runtime: Runtime, running: Instance) -> None:
+    """All that the store has of it is in force. Raises HostError, OSError, InputError, StoreError: not `restored`."""
+    running.restored = False
+    with runtime.store.read() as session:
+        record = records.known(session, INSTANCE, running.id)
+    running.start(serving(record), runtime.slices.artefacts)
+    running.resize(record["cpus"], record["ram_mb"])
+    if running.port != record["port"]:
+        _change(runtime, record["id"], port=running.port, address=running.address)
+    running.restored = True
 
 
 def _clear_around(runtime: Runtime, ready: list[Json]) -> None:
@@ -297,6 +313,7 @@ def _instance(runtime: Runtime, record: Json, package: Package) -> Instance:
     return Instance(
         id=record["id"],
         name=f"{package.name[:50]}-{record['id'][:8]}",
+        about=_about(record),
         package=package,
         host=chunk.host,
         ingress=slices.hosting.ingress,
@@ -315,18 +332,38 @@ def _change(runtime: Runtime, instance_id: str, **values: Any) -> Json:
         return records.change(session, INSTANCE, instance_id, **values)
 
 
-def _drop(runtime: Runtime, record: Json) -> None:
-    """Raises HostError or StoreError where something stays: the next start removes it."""
-    running = runtime.slices.running.get(record["id"])
+def _about(record: Json) -> str:
+    return f"instance {record['name']}"
+
+
+def _drop(runtime: Runtime, record: Json, *, for_good: bool = False) -> None:
+    """Hold its lock. What it wrote to its logs stays, unless it goes `for_good`: it may say why it did not start.
+
+    Raises HostError or StoreError where something stays: the next start removes it.
+    """
+    slices = runtime.slices
+    running = slices.running.get(record["id"])
     if running is not None:
         running.close()
-    runtime.slices.running.pop(record["id"], None)
-    with runtime.store.write() as session:
-        records.collection(session, INSTANCE).remove(record["id"])
+    if for_good:
+        _forget_logs(runtime, record)
+    slices.running.pop(record["id"], None)
     shutil.rmtree(runtime.settings.data_dir / "instances" / record["id"], ignore_errors=True)
+    with runtime.store.write() as session:  # last: after a crash the record tells what is still to go
+        records.collection(session, INSTANCE).remove(record["id"])
     if record["elastic"]:
-        with runtime.slices.watching(f"chunk of {record['name']}"):
+        with slices.watching(f"chunk of {record['name']}"):
             _shrink(runtime, record["compute_chunk_id"])
+    slices.forget(_about(record), f"chunk of {record['name']}")
+
+
+def _forget_logs(runtime: Runtime, record: Json) -> None:
+    hosting = runtime.slices.hosting
+    if hosting.ingress is not None:
+        hosting.ingress.forget(balancer_of(record["id"]))
+    if chunk := hosting.chunks.get(record["compute_chunk_id"]):
+        for number in range(MOST_REPLICAS):
+            chunk.host.forget(replica_of(record["id"], number))
 
 
 def _shrink(runtime: Runtime, chunk_id: str) -> None:

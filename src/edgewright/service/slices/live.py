@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,15 +11,16 @@ from edgewright.core.errors import CapacityError, InputError
 from edgewright.drivers.host import HostError
 from edgewright.service.loops.choice import instance
 from edgewright.service.packages import Artefacts
-from edgewright.service.refusals import NotFound
+from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.slices import compute, instances, networks, radio
 from edgewright.service.slices.hosting import Hosting, open_hosting
 from edgewright.service.slices.instance import Instance
+from edgewright.service.slices.mender import Mender
 
 if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
 
-MEND_S = 1.0  # between two looks at what may have died
+FAILURES = (HostError, InputError, CapacityError, Conflict, NotFound, OSError)
 
 
 @dataclass
@@ -31,8 +31,8 @@ class Slices:
     hosting: Hosting = field(default_factory=Hosting)
     running: dict[str, Instance] = field(default_factory=dict)  # by id
     troubles: dict[str, str] = field(default_factory=dict)  # what could not be restored, and why
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _mender: threading.Thread | None = None
+    busy: set[str] = field(default_factory=set)  # compute chunks that are being made, changed or removed
+    _mender: Mender | None = None
 
     @property
     def artefacts(self) -> Artefacts:
@@ -55,44 +55,74 @@ class Slices:
 
     def restore(self) -> None:
         """Everything that the store has stands again; what a crash cut short is gone. Raises StoreError."""
-        self.troubles = {}
+        self.troubles, self.busy = {}, set()
         self.running.clear()
         with self.watching("artefacts"):
             self.artefacts.clear()
         networks.restore(self.runtime)
         compute.restore(self.runtime)
         instances.restore(self.runtime)
-        self._stop.clear()
-        self._mender = threading.Thread(target=self._mend, name="mender", daemon=True)
-        self._mender.start()
+        self._mender = Mender(self._ill, self._mend)
+
+    def give_up(self) -> None:
+        """Before `close`: what takes long fails soon."""
+        if self.hosting.compute is not None:
+            self.hosting.compute.give_up()
 
     def close(self) -> None:
         """End the services and what they stood on; their data stays, and the next start brings them back."""
-        self._stop.set()
         if self._mender is not None:
-            self._mender.join()
+            self._mender.close()
+            self._mender = None
         for running in self.running.values():
-            with self.watching(f"instance {running.name}"):
+            with self.watching(running.about):
                 running.close()
         self.running.clear()
         with self.watching("slices"):
             self.hosting.close()
 
-    def _mend(self) -> None:
-        while not self._stop.wait(MEND_S):
-            for running in list(self.running.values()):
-                with self.watching(f"instance {running.name}"):
-                    for line in running.mend():
-                        self.runtime.recorder.event("restarted", line)
+    def forget(self, *subjects: str) -> None:
+        """The trouble of what is no more."""
+        for about in subjects:
+            self.troubles.pop(about, None)
 
     @contextlib.contextmanager
-    def watching(self, about: str) -> Iterator[None]:
+    def watching(self, about: str, failures: tuple[type[Exception], ...] = FAILURES) -> Iterator[None]:
         """What fails meanwhile is told, and the others go on."""
         try:
             yield
-        except (HostError, InputError, CapacityError, NotFound, OSError) as error:
-            if self.troubles.get(about) != str(error):
-                self.troubles[about] = str(error)
-                self.runtime.recorder.event("slices_failed", f"{about}: {error}")
+        except failures as error:
+            reason = str(error) or type(error).__name__
+            if self.troubles.get(about) != reason:
+                self.troubles[about] = reason
+                self.runtime.recorder.event("slices_failed", f"{about}: {reason}")
         else:
             self.troubles.pop(about, None)
+
+    def _ill(self) -> list[str]:
+        """Instances in which something does not run, or did not become as it should."""
+        return [each.id for each in list(self.running.values()) if not each.closed and self._is_ill(each)]
+
+    def _is_ill(self, running: Instance) -> bool:
+        try:
+            return running.about in self.troubles or not running.restored or bool(running.missing())
+        except Exception:  # its turn will tell
+            return True
+
+    def _mend(self, id_: str) -> bool:
+        """Unless it is being changed -> whether it was tried. Takes no `changing`: who holds that may wait for us."""
+        running = self.running.get(id_)
+        if running is None or not running.lock.acquire(blocking=False):
+            return False
+        try:
+            if running.closed:  # meanwhile
+                return False
+            with self.watching(running.about, (Exception,)):
+                if running.restored:
+                    running.mend(lambda line: self.runtime.recorder.event("restarted", line))
+                else:
+                    instances.bring_up(self.runtime, running)
+                    self.runtime.recorder.event("restarted", f"{running.name} is as it was before")
+            return True
+        finally:
+            running.lock.release()

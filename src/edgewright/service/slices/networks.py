@@ -48,8 +48,9 @@ def remove(runtime: Runtime, chunk_id: str) -> None:
     with runtime.changing:
         with runtime.store.write() as session:
             records.check_unused(session, NETWORK_CHUNK, chunk_id)
-            records.change(session, NETWORK_CHUNK, chunk_id, status=GOING)
+            record = records.change(session, NETWORK_CHUNK, chunk_id, status=GOING)
         _drop(runtime, chunk_id)
+        runtime.slices.forget(f"network chunk {record['name']}")
 
 
 def set_rate(runtime: Runtime, chunk_id: str, rate_mbps: float) -> None:

@@ -126,11 +126,20 @@ def users(session: Session, kind: str, id_: str) -> Iterator[str]:
 
 
 def check_references(session: Session, kind: str, body: Mapping[str, Any]) -> None:
-    """Raises NotFound naming the field."""
+    """Raises NotFound naming the field, Conflict for what is not ready."""
     for field, kinds in REFERS[kind].items():
         named = body.get(field)
         for id_ in named if isinstance(named, list | tuple) else [] if named is None else [named]:
-            kind_of(session, id_, kinds, field)
+            usable(session, id_, kinds, field)
+
+
+def usable(session: Session, id_: str, kinds: tuple[str, ...], field: str) -> Json:
+    """The record of that id and of one of these kinds. Raises NotFound, Conflict while it is made or removed."""
+    kind = kind_of(session, id_, kinds, field)
+    found = known(session, kind, id_)
+    if (status := found.get("status", READY)) != READY:
+        raise Conflict(f"{field}: {kind} {found['name']!r} is {status}")
+    return found
 
 
 def kind_of(session: Session, id_: str, kinds: tuple[str, ...], field: str | None = None) -> str:

@@ -109,8 +109,7 @@ def _chunks(session: Session, record: Json) -> list[tuple[str, Json]]:
 def _check_free(session: Session, ids: list[str], slice_id: str | None) -> None:
     """A chunk is of one slice; a loop's own chunk is of none."""
     for id_ in ids:
-        kind = records.kind_of(session, id_, CHUNKS, "chunk_ids")
-        if records.known(session, kind, id_).get("loop"):
+        if records.usable(session, id_, CHUNKS, "chunk_ids").get("loop"):
             raise Conflict(f"chunk_ids: {id_!r} is the chunk of a loop")
         for other in records.listed(session, SLICE):
             if other["id"] != slice_id and id_ in other["chunk_ids"]:

@@ -90,10 +90,14 @@ class Workflows:
         self._thread = threading.Thread(target=self._dispatch, name="workflows", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Let the present steps end; one that takes longer than `CLOSE_S` is called again by the next start."""
+    def ask_to_stop(self) -> None:
+        """No step begins any more; one that fails from now on is called again by the next start."""
         self._stop.set()
         self._wake.set()
+
+    def close(self) -> None:
+        """Let the present steps end; one that takes longer than `CLOSE_S` is called again by the next start."""
+        self.ask_to_stop()
         with self._lock:
             threads = [thread for _, thread in self._busy.values()]
         until = time.monotonic() + CLOSE_S
@@ -256,6 +260,8 @@ class Workflows:
         except _Changed:
             raise
         except Exception as error:
+            if self._stop.is_set():  # what it needs may be closing
+                raise
             self._fail(turn, error)
             state = ""
         self._forget(id)

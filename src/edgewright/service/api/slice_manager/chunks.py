@@ -60,7 +60,7 @@ def put_ram(runtime: Running, compute_chunk_id: str, body: bodies.RamInput | bod
 @router.put("/compute_chunk/{compute_chunk_id}/storage", tags=[COMPUTE], status_code=204, dependencies=[WithKey])
 def put_storage(runtime: Running, compute_chunk_id: str, body: bodies.StorageInput | bodies.Gigabytes) -> None:
     """Modify the storage quota, GB. 501 where this host has no quotas of storage."""
-    compute.resize(runtime, compute_chunk_id, storage_gb=body if isinstance(body, float) else body.storage.required)
+    compute.resize_storage(runtime, compute_chunk_id, body if isinstance(body, float) else body.storage.required)
 
 
 @router.get("/network_chunk", tags=[NETWORK])
