@@ -196,7 +196,7 @@ def test_replicas_come_and_go_without_a_failed_request(host: Client) -> None:
             assert answer.status_code == 200, answer.text
             assert len(instance_of(host, id)["replica_states"]) == replicas
     assert load.failed == []
-    assert load.answered > 100
+    assert load.answered > 30
     assert len(load.pids) == 4  # the first, two more, and one more
 
 

@@ -91,7 +91,8 @@ class _Stderr:
 
     def msg(self, message: str) -> None:
         with contextlib.suppress(OSError, ValueError):
-            print(message, file=sys.stderr, flush=True)
+            sys.stderr.write(f"{message}\n")  # at once: what others write meanwhile comes before or after it
+            sys.stderr.flush()
 
     log = debug = info = warn = warning = error = err = fatal = failure = critical = exception = msg
 

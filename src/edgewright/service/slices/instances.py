@@ -121,7 +121,8 @@ def change(runtime: Runtime, instance_id: str, *, wait_s: float = -1, **wanted: 
                 _apply(running, new, old)
                 raise
         finally:
-            _settle(runtime, running)
+            running.needs = None
+            settle(runtime, running)
     finally:
         running.lock.release()
     detail = ", ".join(f"{name} {old[name]:g} -> {value:g}" for name, value in given.items() if old[name] != value)
@@ -209,9 +210,8 @@ def restore(runtime: Runtime) -> None:
     for record in found:
         if record["status"] != READY:
             _drop(runtime, record, for_good=record["status"] == GOING)
-    for record in ready:  # a crash may have come after its chunk had grown
-        with slices.watching(f"chunk of {record['name']}"):
-            _fit(runtime, record, record)
+    for running in list(slices.running.values()):  # a crash may have come after its chunk had grown
+        settle(runtime, running)
 
 
 def bring_up(runtime: Runtime, running: Instance) -> None:
@@ -274,15 +274,20 @@ def _apply(running: Instance, old: Json, new: Json) -> None:
         raise
 
 
-def _settle(runtime: Runtime, running: Instance) -> None:
-    """The chunk follows what is kept; where it cannot, it has too much until the next change or start."""
-    with runtime.changing:
-        running.needs = None
+def settle(runtime: Runtime, running: Instance, wait_s: float = -1) -> None:
+    """Its chunk follows what is kept. Where it cannot that is told, and tried again."""
+    with runtime.slices.watching(chunk_of(running.about), (Exception,)):
+        if not runtime.changing.acquire(timeout=wait_s):
+            raise Conflict("other changes are under way")
         try:
             record = _known(runtime, running.id)
             _fit(runtime, record, record)
-        except Exception as error:
-            runtime.recorder.event("slices_failed", f"chunk of {running.name}: {error}")
+        finally:
+            runtime.changing.release()
+
+
+def chunk_of(about: str) -> str:
+    return f"chunk of {about}"
 
 
 def _fit(runtime: Runtime, record: Json, wanted: Json, *, shrink: bool = True) -> None:
@@ -352,9 +357,9 @@ def _drop(runtime: Runtime, record: Json, *, for_good: bool = False) -> None:
     with runtime.store.write() as session:  # last: after a crash the record tells what is still to go
         records.collection(session, INSTANCE).remove(record["id"])
     if record["elastic"]:
-        with slices.watching(f"chunk of {record['name']}"):
+        with slices.watching(chunk_of(_about(record))):
             _shrink(runtime, record["compute_chunk_id"])
-    slices.forget(_about(record), f"chunk of {record['name']}")
+    slices.forget(_about(record), chunk_of(_about(record)))
 
 
 def _forget_logs(runtime: Runtime, record: Json) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
 
 FAILURES = (HostError, InputError, CapacityError, Conflict, NotFound, OSError)
+SETTLE_S = 0.5  # the mender does not wait long for `changing`: who holds that may wait for the mender
 
 
 @dataclass
@@ -105,12 +106,13 @@ class Slices:
 
     def _is_ill(self, running: Instance) -> bool:
         try:
-            return running.about in self.troubles or not running.restored or bool(running.missing())
+            known = running.about in self.troubles or instances.chunk_of(running.about) in self.troubles
+            return known or not running.restored or bool(running.missing())
         except Exception:  # its turn will tell
             return True
 
     def _mend(self, id_: str) -> bool:
-        """Unless it is being changed -> whether it was tried. Takes no `changing`: who holds that may wait for us."""
+        """Unless it is being changed -> whether it was tried."""
         running = self.running.get(id_)
         if running is None or not running.lock.acquire(blocking=False):
             return False
@@ -123,6 +125,8 @@ class Slices:
                 else:
                     instances.bring_up(self.runtime, running)
                     self.runtime.recorder.event("restarted", f"{running.name} is as it was before")
+            if instances.chunk_of(running.about) in self.troubles:
+                instances.settle(self.runtime, running, wait_s=SETTLE_S)
             return True
         finally:
             running.lock.release()
