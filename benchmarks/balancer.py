@@ -26,7 +26,7 @@ from typing import Any
 import httptools
 import numpy as np
 
-from edgewright.drivers.balancing import Backend, BalancerFile, Balancing, balancer_spec, write_file
+from edgewright.drivers.balancer.control import Backend, BalancerFile, Balancing, balancer_spec, write_file
 from edgewright.scaling.launch import free_port
 
 CONNECTIONS = 16

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from edgewright.drivers.balancing import Backend, BalancerFile, Balancing, balancer_spec, write_file
+from edgewright.drivers.balancer.control import Backend, BalancerFile, Balancing, balancer_spec, write_file
 
 PROGRAM = Path(__file__).with_name("replica_program.py")
 TOKEN = "a token for tests"

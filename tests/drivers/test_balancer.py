@@ -21,7 +21,7 @@ from balancer_stand import HTTP, TOKEN, Stand, free_port, lasting_stand, names_o
 
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
-from edgewright.drivers.balancing import Backend, BalancerFile
+from edgewright.drivers.balancer.control import Backend, BalancerFile
 from edgewright.drivers.host import HostError
 from edgewright.drivers.response import PrometheusSource
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgewright.drivers.headers import HOP_BY_HOP, Refusal, answer_head, request_head
+from edgewright.drivers.balancer.headers import HOP_BY_HOP, Refusal, answer_head, request_head
 
 NAMES = st.one_of(
     st.sampled_from(

@@ -13,7 +13,7 @@ import pytest
 
 from edgewright.core.contracts import Outcome
 from edgewright.core.documents import read
-from edgewright.drivers.balancing import Backend, BackendState, BalancerFile, Balancing, write_file
+from edgewright.drivers.balancer.control import Backend, BackendState, BalancerFile, Balancing, write_file
 from edgewright.drivers.chunks import ComputeCapacity, Quota
 from edgewright.drivers.host import Action, Capacity, HostError, Limits, ServiceSpec, Usage, unknown_service
 from edgewright.service.loops.leases import Leases

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgewright.core.documents import read
-from edgewright.drivers.balancing import BalancerFile, write_file
+from edgewright.drivers.balancer.control import BalancerFile, write_file
 from edgewright.drivers.linux.cgroups import Group, find_place, remove_place
 from edgewright.drivers.linux.services import LinuxHost
 from edgewright.service.loops.choice import choose, instance

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgewright.core.documents import read
 from edgewright.core.errors import InputError
-from edgewright.drivers.balancing import Backend, BalancerFile, Balancing, balancer_spec, write_file
+from edgewright.drivers.balancer.control import Backend, BalancerFile, Balancing, balancer_spec, write_file
 from edgewright.drivers.chunks import NetworkChunk
 from edgewright.drivers.host import HostError, Limits, ServiceHost, ServiceSpec
 from edgewright.scaling.launch import free_port

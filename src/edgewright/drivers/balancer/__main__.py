@@ -1,6 +1,6 @@
 """The balancer: replicas 1..n of a service behind one address.
 
-`python -m edgewright.drivers.balancer --config FILE --port N`: the file is an `edgewright.balancer/1` (see balancing).
+`python -m edgewright.drivers.balancer --config FILE --port N`: the file is an `edgewright.balancer/1` (see `control`).
 The service is offered on the port; on the file's control port (loopback): GET /metrics (Prometheus), GET /healthz, GET
 and PUT /-/backends. These two need the token of the environment variable EDGEWRIGHT_BALANCER_TOKEN as a bearer.
 """
@@ -24,10 +24,10 @@ from prometheus_client.metrics_core import Metric
 
 from edgewright.core.documents import load_json, read, validate
 from edgewright.core.errors import InputError
-from edgewright.drivers.balancing import BACKENDS_PATH, TOKEN_VARIABLE, BalancerFile, States, Wanted
-from edgewright.drivers.exchange import Outcome
-from edgewright.drivers.relay import Front, Relay
-from edgewright.drivers.replicas import Replica, Replicas
+from edgewright.drivers.balancer.control import BACKENDS_PATH, TOKEN_VARIABLE, BalancerFile, States, Wanted
+from edgewright.drivers.balancer.exchange import Outcome
+from edgewright.drivers.balancer.relay import Front, Relay
+from edgewright.drivers.balancer.replicas import Replica, Replicas
 
 GRACE_S = 4.0  # for requests under way when it is asked to end
 BACKLOG = 4096

@@ -17,10 +17,10 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from edgewright.drivers.carrier import Back
-from edgewright.drivers.exchange import Counting, Exchange, shut_down
-from edgewright.drivers.headers import HEAD_BYTES, Refusal, RequestHead, request_head, size_bytes
-from edgewright.drivers.replicas import Replica, Replicas
+from edgewright.drivers.balancer.carrier import Back
+from edgewright.drivers.balancer.exchange import Counting, Exchange, shut_down
+from edgewright.drivers.balancer.headers import HEAD_BYTES, Refusal, RequestHead, request_head, size_bytes
+from edgewright.drivers.balancer.replicas import Replica, Replicas
 
 HEAD_S = 30.0  # for a client to send a head
 KEEP_ALIVE_S = 75.0

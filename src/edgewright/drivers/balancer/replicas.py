@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from edgewright.core.errors import InputError
-from edgewright.drivers.balancing import Backend, BackendState, State
+from edgewright.drivers.balancer.control import Backend, BackendState, State
 
 log = structlog.get_logger("edgewright.balancer")
 CHECK_S = 1.0  # between two health checks

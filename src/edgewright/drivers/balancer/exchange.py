@@ -6,8 +6,8 @@ import asyncio
 import socket
 from typing import Literal, Protocol
 
-from edgewright.drivers.headers import RequestHead
-from edgewright.drivers.replicas import Connection, Replica, Replicas
+from edgewright.drivers.balancer.headers import RequestHead
+from edgewright.drivers.balancer.replicas import Connection, Replica, Replicas
 
 KEPT_BYTES = 64 * 1024  # of a body, for another backend
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110 9.2.2

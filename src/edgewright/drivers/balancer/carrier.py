@@ -8,9 +8,9 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from edgewright.drivers.exchange import Client, Exchange, shut_down
-from edgewright.drivers.headers import HEAD_BYTES, Refusal, answer_head, size_bytes
-from edgewright.drivers.replicas import Replica
+from edgewright.drivers.balancer.exchange import Client, Exchange, shut_down
+from edgewright.drivers.balancer.headers import HEAD_BYTES, Refusal, answer_head, size_bytes
+from edgewright.drivers.balancer.replicas import Replica
 
 
 class Back(asyncio.Protocol):
