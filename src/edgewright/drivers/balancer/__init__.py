@@ -1,1 +1,1 @@
-"""A reverse proxy for the replicas of one service, `python -m edgewright.drivers.balancer`; `control` orders it about."""
+"""A reverse proxy for the replicas of one service: `python -m edgewright.drivers.balancer`, ordered by `control`."""
