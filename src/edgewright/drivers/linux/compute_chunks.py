@@ -188,6 +188,9 @@ class LinuxComputeChunks:
             if self._closed:
                 return
             self._closed = True
+        for id in self._locks.names:  # one that is being made sees that we close, and gives up
+            with self._locks.hold(id):
+                pass
         try:
             self._each(sorted(self._ids()), self._end)
         finally:

@@ -235,14 +235,16 @@ def settle(session: Session, instance: Mapping[str, Any]) -> None:
     in_force = {name: instance[field] for name, field in FIELDS.items()}
     of_it = Query((Condition("serviceCharacteristic.value", "eq", (instance["id"],)),))
     for each in SERVICE.of(session).find(of_it).bodies:
-        if numbers(each) != in_force or (each["state"] == "active") != instance["active"]:
-            kept = changed(each, in_force, instance["active"])
+        have = (numbers(each), each["state"] == "active", value_of(each, ADDRESS))
+        if have != (in_force, instance["active"], instance["address"]):
+            kept = changed(each, in_force, instance["active"], instance["address"])
             kinds.save(session, inventory.API, SERVICE, each, kept)
 
 
-def changed(service: Json, have: Mapping[str, float], active: bool) -> Json:
-    """One that runs here, with other numbers or made active or inactive."""
+def changed(service: Json, have: Mapping[str, float], active: bool, address: str | None = None) -> Json:
+    """One that runs here, with other numbers, made active or inactive, or at another address."""
     own = {name: value_of(service, name) for name in (SLICE, ADDRESS, INSTANCE, LOOP)}
+    own[ADDRESS] = address or own[ADDRESS]
     now = service | {"serviceCharacteristic": told(have, **own)}
     if active != (service["state"] == "active"):
         now |= {"state": "active" if active else "inactive", "isServiceEnabled": active}

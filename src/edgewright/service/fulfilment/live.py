@@ -145,6 +145,11 @@ class Fulfilment:
                 change(before, was, -1)
                 raise
 
+    def settle(self, instance_id: str) -> None:
+        """The inventory follows an instance that was brought up again. Raises NotFound, StoreError."""
+        with self.runtime.store.write() as session:
+            book.settle(session, records.known(session, records.INSTANCE, instance_id))
+
     def scale_instance(self, instance_id: str, **wanted: float | int | None) -> Json:
         """By the Slice Manager: where it is of a service of the inventory, that changes with it.
 

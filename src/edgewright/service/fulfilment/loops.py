@@ -69,15 +69,20 @@ def end(runtime: Runtime, service_id: str) -> None:
 @contextlib.contextmanager
 def resting(runtime: Runtime, service_id: str) -> Iterator[None]:
     """While its service is made active or inactive; what was ordered of it is kept."""
-    with runtime.store.read() as session:
-        row = session.scalar(select(LoopRow).where(LoopRow.service == service_id))
-    if row is not None:
+    if (row := _row(runtime, service_id)) is not None:
         _close(runtime, row.name)
     try:
         yield
     finally:
-        if row is not None:
+        if (row := _row(runtime, service_id)) is not None:
             _try(runtime, row)
+            if _row(runtime, service_id) is None:  # ended meanwhile
+                _close(runtime, row.name)
+
+
+def _row(runtime: Runtime, service_id: str) -> LoopRow | None:
+    with runtime.store.read() as session:
+        return session.scalar(select(LoopRow).where(LoopRow.service == service_id))
 
 
 def close_all(runtime: Runtime) -> None:
@@ -116,8 +121,9 @@ def _begin(runtime: Runtime, row: LoopRow) -> None:
     if running is None:
         raise InputError("service", row.service, "one that runs")
     with runtime.store.read() as session:
-        if not records.known(session, records.INSTANCE, running.id)["active"]:
-            return
+        record = records.known(session, records.INSTANCE, running.id)
+    if not record["active"] or record["status"] != records.READY:
+        return
     scenario = validate(Scenario, row.scenario, source=f"loop {row.name}")
     policy_name, mode = row.policy, row.mode
     try:

@@ -73,7 +73,7 @@ def steps_of(runtime: Runtime, input: Json) -> list[Step]:
         found += Adding(runtime, input["order"], item_id).steps()
     for item_id in by_action.get("delete", ()):
         do = _terminating(runtime, item_id)
-        found.append(Step(f"{item_id}: termination", do, retries=5, transient=(HostError,), final=True))
+        found.append(Step(f"{item_id}: termination", do, retries=5, transient=(HostError, Conflict), final=True))
     return found
 
 
@@ -319,12 +319,15 @@ def _modify(runtime: Runtime, context: Context) -> None:
 
 
 def _unmodify(runtime: Runtime, context: Context) -> Done:
-    """But for services that have ended since, and where others have got by now what a service gave away."""
+    """But for services that have ended since, what others changed since, and where others have got by now what a
+    service gave away.
+    """
     stay, back = list[str](), {}
     with runtime.store.read() as session:
         for id_, each in _modified(context).items():
             if book.is_running(session, id_):
-                back[id_] = {name: each["before"][name] for name in each["wanted"]}
+                now, given = book.numbers(book.service(session, id_)), each["wanted"]
+                back[id_] = {name: each["before"][name] for name in given if now[name] == given[name]}
     for id_ in _by_growth(runtime, back):
         try:
             book.change_service(runtime, id_, back[id_])
@@ -332,6 +335,8 @@ def _unmodify(runtime: Runtime, context: Context) -> Done:
             told = f"service {id_} keeps what order {context.input['order']} gave it: {error}"
             runtime.recorder.event("change_stays", told)
             stay.append(id_)
+        except NotFound:
+            continue
     items = [item for item, each in context.output_of(FEASIBILITY).items() if each.get("service") in stay]
 
     def keep(session: Session) -> None:
@@ -372,9 +377,14 @@ def _terminating(runtime: Runtime, item_id: str) -> Callable[[Context], Done]:
 
 
 def take_down(runtime: Runtime, id_: str) -> None:
-    """End a service and give back what it had; what is gone already is fine. Raises HostError, StoreError, Conflict."""
-    if found := named(runtime, INSTANCE, id_):
-        instances.doom(runtime, found["id"])  # from here on a crash does not bring it back
+    """End a service and give back what it had; what is gone already is fine.
+
+    Raises Conflict, and has ended nothing, while others use its slice; HostError, StoreError.
+    """
+    with runtime.changing:
+        _check_alone(runtime, id_)
+        if found := named(runtime, INSTANCE, id_):
+            instances.doom(runtime, found["id"])  # from here on a crash does not bring it back
     loops.end(runtime, id_)
     if found:
         _unwatch(runtime, found["id"])
@@ -385,6 +395,17 @@ def take_down(runtime: Runtime, id_: str) -> None:
     for kind, remove in ((NETWORK_CHUNK, networks.remove), (COMPUTE_CHUNK, compute.remove)):
         if found := named(runtime, kind, id_):
             remove(runtime, found["id"])
+
+
+def _check_alone(runtime: Runtime, id_: str) -> None:
+    """Raises Conflict."""
+    if slice_ := named(runtime, SLICE, id_):
+        with runtime.store.read() as session:
+            here = [each["name"] for each in records.listed(session, INSTANCE) if each["slic3_id"] == slice_["id"]]
+        if others := [name for name in here if name != id_]:
+            raise Conflict(f"network_service_instance {others[0]!r} runs in its slice: delete that first")
+    if chunk := named(runtime, COMPUTE_CHUNK, id_):
+        compute.check_idle(runtime, chunk)
 
 
 def named(runtime: Runtime, kind: str, name: str) -> Json | None:
@@ -410,4 +431,5 @@ def _unwatch(runtime: Runtime, instance_id: str) -> None:
     with runtime.store.read() as session:
         found = _targets(session, instance_id)
     for each in found:
-        telemetry.remove_target(runtime, each["telemetry_id"], each["id"])
+        with contextlib.suppress(NotFound):  # somebody else was faster
+            telemetry.remove_target(runtime, each["telemetry_id"], each["id"])

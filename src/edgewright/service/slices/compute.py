@@ -41,8 +41,8 @@ def create(runtime: Runtime, body: Mapping[str, Any], cpus: float, ram_mb: float
         body={**more, "storage_gb": storage_gb, "status": MAKING},
         created=time.time(),
     )
-    ledger, busy = runtime.ledger, runtime.slices.busy
     with runtime.changing:
+        ledger, busy = runtime.ledger, runtime.slices.busy  # of this worker's time with the lease
         ledger.book(row.id, amounts(cpus=cpus, ram_mb=ram_mb, storage_gb=storage_gb))
         try:
             with runtime.store.write() as session:
@@ -71,8 +71,8 @@ def remove(runtime: Runtime, chunk_id: str) -> None:
     """Raises NotFound, Conflict (a loop or a slice uses it, it is being made or changed), HostError (it stays as
     `deleting`).
     """
-    busy = runtime.slices.busy
     with runtime.changing:
+        busy = runtime.slices.busy
         with runtime.store.read() as session:
             view = records.known(session, COMPUTE_CHUNK, chunk_id)
             user = next(records.users(session, COMPUTE_CHUNK, chunk_id), None)
@@ -80,7 +80,7 @@ def remove(runtime: Runtime, chunk_id: str) -> None:
             raise Conflict(f"loop {view['loop']!r} runs in this chunk: delete the loop first")
         if user:
             raise Conflict(f"{user} uses this chunk: delete that first")
-        _check_idle(runtime, view)
+        check_idle(runtime, view)
         _mark(runtime, chunk_id, GOING)
         busy.add(chunk_id)
     try:
@@ -170,7 +170,7 @@ _WORDS = {"cpus": "CPU", "ram_mb": "MB"}
 def _quotas(runtime: Runtime, chunk_id: str) -> tuple[Json, dict[str, float]]:
     """-> the chunk and its quotas. Raises NotFound, Conflict."""
     view = chunk_of(runtime, chunk_id)
-    _check_idle(runtime, view)
+    check_idle(runtime, view)
     if view["status"] != READY:
         raise Conflict(f"{COMPUTE_CHUNK} {view['name']!r} is {view['status']}")
     needs = view["requirements"]
@@ -178,7 +178,7 @@ def _quotas(runtime: Runtime, chunk_id: str) -> tuple[Json, dict[str, float]]:
     return view, {name: needs[key]["required"] for name, key in names.items()}
 
 
-def _check_idle(runtime: Runtime, view: Json) -> None:
+def check_idle(runtime: Runtime, view: Json) -> None:
     """Raises Conflict: who holds `changing` must not wait for the chunk."""
     if view["id"] in runtime.slices.busy:
         raise Conflict(f"{COMPUTE_CHUNK} {view['name']!r} is being made, changed or removed")

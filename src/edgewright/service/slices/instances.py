@@ -9,11 +9,12 @@ import contextlib
 import hashlib
 import hmac
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from edgewright.core.errors import CapacityError, InputError
+from edgewright.drivers.host import HostError
 from edgewright.service.loops.pace import go_along
 from edgewright.service.packages import MOST_REPLICAS, Package
 from edgewright.service.refusals import Conflict, NotSupported
@@ -104,7 +105,7 @@ def change(runtime: Runtime, instance_id: str, *, wait_s: float = -1, **wanted: 
     if not running.lock.acquire(timeout=wait_s):
         raise Conflict(f"network_service_instance {running.name} is being changed")
     try:
-        with runtime.changing:
+        with taking(runtime, wait_s):
             old = _ready(runtime, instance_id)
             new = old | given
             check_ranges(running.package, new)
@@ -122,7 +123,7 @@ def change(runtime: Runtime, instance_id: str, *, wait_s: float = -1, **wanted: 
                 raise
         finally:
             running.needs = None
-            settle(runtime, running)
+            settle(runtime, running, wait_s)
     finally:
         running.lock.release()
     detail = ", ".join(f"{name} {old[name]:g} -> {value:g}" for name, value in given.items() if old[name] != value)
@@ -276,14 +277,20 @@ def _apply(running: Instance, old: Json, new: Json) -> None:
 
 def settle(runtime: Runtime, running: Instance, wait_s: float = -1) -> None:
     """Its chunk follows what is kept. Where it cannot that is told, and tried again."""
-    with runtime.slices.watching(chunk_of(running.about), (Exception,)):
-        if not runtime.changing.acquire(timeout=wait_s):
-            raise Conflict("other changes are under way")
-        try:
-            record = _known(runtime, running.id)
-            _fit(runtime, record, record)
-        finally:
-            runtime.changing.release()
+    with runtime.slices.watching(chunk_of(running.about), (Exception,)), taking(runtime, wait_s):
+        record = _known(runtime, running.id)
+        _fit(runtime, record, record)
+
+
+@contextlib.contextmanager
+def taking(runtime: Runtime, wait_s: float) -> Iterator[None]:
+    """`Runtime.changing`. Raises Conflict where it is not to be had in time."""
+    if not runtime.changing.acquire(timeout=wait_s):
+        raise Conflict("other changes are under way")
+    try:
+        yield
+    finally:
+        runtime.changing.release()
 
 
 def chunk_of(about: str) -> str:
@@ -315,6 +322,8 @@ def _instance(runtime: Runtime, record: Json, package: Package) -> Instance:
     own = settings.data_dir / "instances" / record["id"]
     own.mkdir(parents=True, exist_ok=True)
     network = slices.hosting.networks.get(record["network_chunk_id"] or "")
+    if network is None and record["network_chunk_id"] and slices.hosting.network is not None:
+        raise HostError(record["name"], f"its network chunk {record['network_chunk_id']} does not stand")
     return Instance(
         id=record["id"],
         name=f"{package.name[:50]}-{record['id'][:8]}",
@@ -357,8 +366,7 @@ def _drop(runtime: Runtime, record: Json, *, for_good: bool = False) -> None:
     with runtime.store.write() as session:  # last: after a crash the record tells what is still to go
         records.collection(session, INSTANCE).remove(record["id"])
     if record["elastic"]:
-        with slices.watching(chunk_of(_about(record))):
-            _shrink(runtime, record["compute_chunk_id"])
+        _shrink(runtime, record["compute_chunk_id"])
     slices.forget(_about(record), chunk_of(_about(record)))
 
 
@@ -373,6 +381,9 @@ def _forget_logs(runtime: Runtime, record: Json) -> None:
 
 def _shrink(runtime: Runtime, chunk_id: str) -> None:
     """To what is left in it; an empty one keeps what it has, as a chunk without CPU cannot be."""
-    cpu, ram_mb = compute.needed(runtime, chunk_id)
-    if cpu > 0:
-        compute.resize(runtime, chunk_id, cpus=cpu, ram_mb=ram_mb)
+    with runtime.store.read() as session:
+        here = [each for each in records.listed(session, INSTANCE) if each["compute_chunk_id"] == chunk_id]
+    elastic = {each["id"] for each in here if each["elastic"]}
+    for running in runtime.slices.running.values():
+        if running.id in elastic:
+            return settle(runtime, running)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
 
 FAILURES = (HostError, InputError, CapacityError, Conflict, NotFound, OSError)
+CHUNK = "chunk of "  # before the id of an instance: its chunk is to be mended, not itself
+CLOSES = 8  # instances at once
 SETTLE_S = 0.5  # the mender does not wait long for `changing`: who holds that may wait for the mender
 
 
@@ -75,12 +78,15 @@ class Slices:
         if self._mender is not None:
             self._mender.close()
             self._mender = None
-        for running in self.running.values():
-            with self.watching(running.about):
-                running.close()
+        with ThreadPoolExecutor(CLOSES) as pool:  # their graces do not add up
+            list(pool.map(self._close, list(self.running.values())))
         self.running.clear()
         with self.watching("slices"):
             self.hosting.close()
+
+    def _close(self, running: Instance) -> None:
+        with self.watching(running.about):
+            running.close()
 
     def forget(self, *subjects: str) -> None:
         """The trouble of what is no more."""
@@ -102,31 +108,34 @@ class Slices:
 
     def _ill(self) -> list[str]:
         """Instances in which something does not run, or did not become as it should."""
-        return [each.id for each in list(self.running.values()) if not each.closed and self._is_ill(each)]
+        here = [each for each in list(self.running.values()) if not each.closed]
+        unfit = [f"{CHUNK}{each.id}" for each in here if instances.chunk_of(each.about) in self.troubles]
+        return [each.id for each in here if self._is_ill(each)] + unfit
 
     def _is_ill(self, running: Instance) -> bool:
         try:
-            known = running.about in self.troubles or instances.chunk_of(running.about) in self.troubles
-            return known or not running.restored or bool(running.missing())
+            return running.about in self.troubles or not running.restored or bool(running.missing())
         except Exception:  # its turn will tell
             return True
 
     def _mend(self, id_: str) -> bool:
         """Unless it is being changed -> whether it was tried."""
-        running = self.running.get(id_)
+        running = self.running.get(id_.removeprefix(CHUNK))
         if running is None or not running.lock.acquire(blocking=False):
             return False
         try:
             if running.closed:  # meanwhile
                 return False
+            if id_.startswith(CHUNK):
+                instances.settle(self.runtime, running, wait_s=SETTLE_S)
+                return True
             with self.watching(running.about, (Exception,)):
                 if running.restored:
                     running.mend(lambda line: self.runtime.recorder.event("restarted", line))
                 else:
                     instances.bring_up(self.runtime, running)
+                    self.runtime.fulfilment.settle(running.id)  # its port may be another
                     self.runtime.recorder.event("restarted", f"{running.name} is as it was before")
-            if instances.chunk_of(running.about) in self.troubles:
-                instances.settle(self.runtime, running, wait_s=SETTLE_S)
             return True
         finally:
             running.lock.release()

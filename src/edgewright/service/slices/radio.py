@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.core.errors import CapacityError, InputError
 from edgewright.core.registry import load
+from edgewright.drivers.host import HostError
 from edgewright.drivers.ran import CellTopology, RadioChunk, RanController, RanDriver
 from edgewright.service.refusals import NotFound
 from edgewright.service.slices import records
@@ -65,16 +66,26 @@ def configure(runtime: Runtime, chunks: list[Json]) -> None:
             done.append(chunk)
             for controller, share in _shares(runtime, chunk):
                 controller.configure(share)
-    except BaseException:
-        unconfigure(runtime, done)
+    except BaseException as error:
+        try:
+            unconfigure(runtime, done)
+        except HostError as left:
+            error.add_note(str(left))
+            runtime.recorder.event("slices_failed", f"radio chunks stay configured: {left}")
         raise
 
 
 def unconfigure(runtime: Runtime, chunks: list[Json]) -> None:
-    """Raises HostError."""
+    """Each of them, whatever becomes of others; the same again is fine. Raises HostError naming those that stay."""
+    stay = []
     for chunk in chunks:
         for controller, share in _shares(runtime, chunk):
-            controller.remove(share.id)
+            try:
+                controller.remove(share.id)
+            except HostError as error:
+                stay.append(f"{share.id}: {error}")
+    if stay:
+        raise HostError("radio", "; ".join(stay))
 
 
 def _shares(runtime: Runtime, chunk: Json) -> list[tuple[RanController, RadioChunk]]:

@@ -5,21 +5,20 @@ A change, what it does elsewhere, and the events that tell of it are one transac
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
-from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
 from edgewright.core.documents import input_error
 from edgewright.core.errors import InputError
+from edgewright.drivers.linux.locks import NamedLocks
 from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.resources.collection import Collection
 from edgewright.service.resources.machine import Machine
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from edgewright.service.runtime import Runtime
 
 Json = dict[str, Any]
-_PATCHING: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()  # a lock of each resource in use
-_FINDING = threading.Lock()
+_PATCHING = NamedLocks()  # by kind and id
 CHANGES = ("AttributeValueChange", "Change")  # names of the event that tells of any change
 # What tells of a changed attribute instead.
 TOLD_BY = {"state": "StateChange", "milestone": "Milestone", "jeopardyAlert": "Jeopardy"}
@@ -139,11 +137,11 @@ def change(runtime: Runtime, api: Api, kind: Kind, id: str, patch: Json, wait_s:
             if new != old:
                 save(session, api, kind, old, new)
         return new
-    with _FINDING:
-        lock = _PATCHING.setdefault((kind.name, id), threading.RLock())
-    if not lock.acquire(timeout=wait_s):
-        raise Conflict(f"{kind.name} {id!r} is being changed")
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(_PATCHING.hold(f"{kind.name}/{id}", wait_s))
+        except TimeoutError:
+            raise Conflict(f"{kind.name} {id!r} is being changed") from None
         with runtime.store.read() as session:
             old, new = _patched(session, kind, id, patch)
         if new == old:
@@ -155,8 +153,6 @@ def change(runtime: Runtime, api: Api, kind: Kind, id: str, patch: Json, wait_s:
                 raise Conflict(f"{kind.name} {id!r} was changed meanwhile: try again")
             save(session, api, kind, old, kept)
         return kept
-    finally:
-        lock.release()
 
 
 def _patched(session: Session, kind: Kind, id: str, patch: Json) -> tuple[Json, Json]:
