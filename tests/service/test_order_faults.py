@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
+from edgewright.service.fulfilment import loops
 from edgewright.service.fulfilment import steps as work
 from edgewright.service.refusals import Conflict
 from edgewright.service.settings import Settings
@@ -240,3 +243,56 @@ def test_a_loop_does_not_wait_for_a_change_under_way(host: Client) -> None:
         assert not thread.is_alive()
     assert [type(each) for each in answers] == [Conflict]
     assert service_now(host, id)["cpu"] == 0.2
+
+
+def test_a_service_with_guests_in_its_slice_is_not_half_ended(host: Client) -> None:
+    id = run_service(host, onboarded(host, package()))
+    mine = instance_of(host, id)
+    guest = {name: mine[name] for name in ("network_service_id", "slic3_id")} | {"name": "guest", "elastic": True}
+    made = host.post(f"{MANAGER}/network_service_instance", json=guest)
+    assert made.status_code == 200, made.text
+    assert chunk_of(host, id)["cpus"] == pytest.approx(0.4)
+    check_error(host.patch(f"{INVENTORY}/service/{id}", json={"state": "terminated"}), 409, "guest")
+    assert (service_now(host, id)["state"], instance_of(host, id)["status"]) == ("active", "ready")
+    assert [loop["mode"] for loop in host.get(f"{OWN}/loops").json()] == ["paused"]
+    with pytest.MonkeyPatch.context() as patch:  # the chunk cannot shrink with it, and does so a moment later
+        patch.setattr(compute, "resize", broken(StoreError))
+        assert host.delete(f"{MANAGER}/network_service_instance/{made.json()['id']}").status_code == 204
+        assert chunk_of(host, id)["cpus"] == pytest.approx(0.4)
+    until(lambda: chunk_of(host, id)["cpus"] == pytest.approx(0.2))
+    assert host.patch(f"{INVENTORY}/service/{id}", json={"state": "terminated"}).status_code == 200
+    nothing_of(host)
+
+
+def test_what_others_changed_since_is_not_changed_back(host: Client) -> None:
+    id = run_service(host, onboarded(host, package()))
+    steps = item("modify", {"id": id, "serviceCharacteristic": characteristics(cpu=0.3, memory=96)})
+    broken = item("add", {"serviceSpecification": onboarded(host, failing("broken", 2.0))}, "2")
+    order = post_order(host, steps, broken)
+    until(lambda: at_deployment(host, order))
+    patch = {"serviceCharacteristic": characteristics(cpu=0.5)}
+    assert host.patch(f"{INVENTORY}/service/{id}", json=patch).status_code == 200
+    assert ended(host, order)["state"] == "failed"
+    assert (service_now(host, id)["cpu"], service_now(host, id)["memory"]) == (0.5, 64.0)
+
+
+def test_a_loop_that_ended_while_it_rested_does_not_come_back(host: Client) -> None:
+    id = run_service(host, onboarded(host, package(policy="threshold")))
+    runtime = host.made.runtime
+    assert runtime is not None
+    name = service_now(host, id)["loop"]
+    with loops.resting(runtime, id):
+        assert name not in runtime.loops
+        loops.end(runtime, id)
+    assert (name in runtime.loops, name in runtime.broken) == (False, False)
+
+
+def test_the_inventory_follows_an_address_that_changed(bare: Settings) -> None:
+    with running(bare) as client:
+        key, id = client.made.first_key, run_service(client, onboarded(client, package()))
+        port = int(service_now(client, id)["address"].rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)), running(bare, key=key) as client:
+        now = service_now(client, id)
+        assert now["address"] != f"http://127.0.0.1:{port}"
+        assert now["address"] == instance_of(client, id)["address"]
+        assert httpx.get(f"{now['address']}/", trust_env=False).status_code == 200

@@ -25,6 +25,7 @@ class Controller:
 
     shares: dict[str, tuple[str, int]] = {}  # id -> infrastructure, PRBs
     refused = ""  # end of the ids that it refuses
+    stuck = ""  # end of the ids that it does not remove
 
     def __init__(self, infrastructure: Mapping[str, Any]) -> None:
         self.name = infrastructure["name"]
@@ -35,6 +36,8 @@ class Controller:
         self.shares[chunk.id] = (self.name, chunk.topology.prbs)
 
     def remove(self, id: str) -> None:
+        if self.stuck and id.endswith(self.stuck):
+            raise HostError(id, "the cell does not answer")
         self.shares.pop(id, None)
 
 
@@ -68,6 +71,11 @@ def test_a_slice_is_told_to_the_ran_controller_and_taken_back(client: Client, mo
     active = client.post(f"{MANAGER}/slic3/{slic3}/activate").json()
     assert active["activation_status"] == "configured"
     assert Controller.shares == {f"{chunk}/a": ("north", 10), f"{chunk}/b": ("north", 20)}
+    monkeypatch.setattr(Controller, "stuck", "/a")
+    refused = client.post(f"{MANAGER}/slic3/{slic3}/deactivate")
+    assert (refused.status_code, "/a: the cell does not answer" in refused.json()["message"]) == (502, True)
+    assert Controller.shares == {f"{chunk}/a": ("north", 10)}  # each is tried
+    monkeypatch.setattr(Controller, "stuck", "")
     assert client.post(f"{MANAGER}/slic3/{slic3}/deactivate").status_code == 200
     assert Controller.shares == {}
 
