@@ -66,7 +66,7 @@ class Program(Part):
     command: Annotated[tuple[str, ...], Field(min_length=1)]
     environment: dict[str, str] = {}
     health_path: Annotated[str, Field(pattern=r"^/[!-~]*$")] = "/healthz"
-    start_timeout_s: Positive = 60.0
+    start_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
 
 
 class Package(Document):

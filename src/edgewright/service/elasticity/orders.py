@@ -50,7 +50,7 @@ def changing(session: Session) -> set[str]:
 def replicas(runtime: Runtime, service: Json, more: int) -> int:
     """How many it may have; as many as it has where that is all. Raises CapacityError where the host has no room."""
     with runtime.store.read() as session:
-        least, most, _ = ranges(book.package_of(session, service))["replicas"]
+        least, most, _ = ranges(book.package_run(session, service))["replicas"]
         chunk = records.named(session, records.COMPUTE_CHUNK, service["id"])
     have = book.numbers(service)
     wanted = int(min(max(have["replicas"] + more, least), most))
@@ -68,8 +68,8 @@ def moved(runtime: Runtime, giver: Json, taker: Json, cores: float) -> tuple[flo
     than LEAST_CORES.
     """
     with runtime.store.read() as session:
-        least = ranges(book.package_of(session, giver))["cpu"][0]
-        most = ranges(book.package_of(session, taker))["cpu"][1]
+        least = ranges(book.package_run(session, giver))["cpu"][0]
+        most = ranges(book.package_run(session, taker))["cpu"][1]
     gives, gets = book.numbers(giver), book.numbers(taker)
     cores = min(cores, (gives["cpu"] - least) * gives["replicas"], (most - gets["cpu"]) * gets["replicas"])
     if cores < LEAST_CORES:

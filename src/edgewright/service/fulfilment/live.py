@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from edgewright.core.errors import InputError
-from edgewright.service.fulfilment import book, loops, steps
+from edgewright.service.fulfilment import book, loops, onboarding, steps
 from edgewright.service.fulfilment.characteristics import FIELDS, INSTANCE, SLICE, chosen, runs_here, value_of
 from edgewright.service.fulfilment.feasibility import Method, most_left
 from edgewright.service.refusals import Conflict
@@ -61,6 +61,7 @@ class Fulfilment:
                 steps.take_down(self.runtime, id_)
                 with self.runtime.store.write() as session:
                     book.terminate(session, id_)
+        onboarding.prune(self.runtime)
         loops.restore(self.runtime)
         self.deliveries.start()
         self.workflows.start()

@@ -54,8 +54,14 @@ def remove(runtime: Runtime, key: str) -> None:
                     records.remove(session, records.SERVICE, service["id"])  # raises Conflict while instances run
             _withdraw(session, kept["serviceSpecification"])
             records.collection(session, PACKAGE).remove(key)
-            left = records.collection(session, PACKAGE).find(ALL).bodies
-        runtime.slices.artefacts.prune(each["sha256"] for kept in left for each in kept["descriptor"]["artefacts"])
+        prune(runtime)
+
+
+def prune(runtime: Runtime) -> None:
+    """Remove artefacts that no package names. Raises StoreError."""
+    with runtime.store.read() as session:
+        kept = records.collection(session, PACKAGE).find(ALL).bodies
+    runtime.slices.artefacts.prune(each["sha256"] for body in kept for each in body["descriptor"]["artefacts"])
 
 
 def view(runtime: Runtime, kept: Json) -> Json:
