@@ -85,6 +85,7 @@ def test_from_nothing_to_a_service_and_back(empty: Orchestrator, browse: Browse,
 def test_what_is_wrong_stands_at_its_field_and_a_rejection_tells_why(empty: Orchestrator, browse: Browse) -> None:
     specification = empty.onboard(package(cpu={"min": 0.05, "max": 64.0, "initial": 0.2}))
     chrome = browse(empty.page, height=TALL)
+    see(chrome, ".order-form", "0.05 to 64 cores")  # not what was in the catalogue before
     type_in(chrome, "CPU, cores", "65")
     type_in(chrome, "Replicas", "1.5")
     press(chrome, "Order", "Order quick")

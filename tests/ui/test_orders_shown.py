@@ -46,6 +46,7 @@ def test_looks_and_nothing_flickers(peopled: Orchestrator, browse: Browse) -> No
         see(chrome, ".replicas", "Up")
         see(chrome, ".order-error", "Deployment:")
         see(chrome, ".hub", "waiting")
+        see(chrome, ".tmf-events", "Order changed its state")
         see(chrome, ".policy-list", "not armed")
         assert "ended while starting" in shown(chrome, ".orders")
         assert not cut_off(chrome)

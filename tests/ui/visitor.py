@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -37,7 +38,17 @@ def locked(chrome: Any, label: str) -> bool:
 
 
 def click(chrome: Any, xpath: str) -> None:
-    _again(chrome, lambda: chrome.find_element(By.XPATH, xpath).click())
+    """Once it rests: a press on what a page is just moving may land beside it."""
+
+    def act() -> None:
+        element = chrome.find_element(By.XPATH, xpath)
+        before = element.rect
+        time.sleep(0.1)
+        if element.rect != before:
+            raise ElementClickInterceptedException("it moves")
+        element.click()
+
+    _again(chrome, act)
 
 
 def press(chrome: Any, label: str, word: str | None = None) -> None:
