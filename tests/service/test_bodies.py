@@ -228,5 +228,6 @@ def tmf_body(described: Json, name: str, operation: Json) -> Any:
     (content,) = operation["requestBody"]["content"].values()
     whole = filled(content["schema"], described["components"]["schemas"])
     if name.startswith("PATCH"):
-        return {key: value for key, value in whole.items() if key != "state"}
+        fixed = ("state", "serviceOrderItem")  # of an order that is under way
+        return {key: value for key, value in whole.items() if key not in fixed}
     return whole | tmf.BODIES[collection]

@@ -45,7 +45,7 @@ class Slo(Part):
 class SliceCapacity(Part):
     cpu: Annotated[float, Field(gt=0, le=4096)] = 1.5
     """Cores that the services' limits may sum to."""
-    memory_mb: Positive = 2048.0
+    memory_mb: Annotated[float, Field(gt=0, le=1e9)] = 2048.0
 
 
 class CpuRange(Part):
