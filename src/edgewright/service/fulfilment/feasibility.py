@@ -5,14 +5,31 @@ A placement solver goes in here as any other callable of the form `Method`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from sqlalchemy.orm import Session
 
+from edgewright.core.errors import InputError
+from edgewright.scaling.model import MB
 from edgewright.scaling.queueing import late_share
+from edgewright.service.fulfilment import book
+from edgewright.service.fulfilment.characteristics import chosen
 from edgewright.service.packages import Package
+from edgewright.service.refusals import Conflict, NotFound
+from edgewright.service.slices import records
 from edgewright.service.slices.hosting import amounts
+from edgewright.service.slices.records import COMPUTE, Json
+
+if TYPE_CHECKING:
+    from edgewright.service.runtime import Runtime
+
+
+class Infeasible(Exception):
+    """The order cannot be, and why."""
 
 
 @dataclass(frozen=True)
@@ -87,3 +104,78 @@ def slo_reason(demand: Demand) -> str | None:
         f"at {package.rate_hz:g} requests/s on {demand.replicas} replicas of {most:g} cores at most {late:.0%} are "
         f"expected later than {slo.response_ms:g} ms, {slo.late_allowed:.0%} are allowed"
     )
+
+
+# Orders
+
+
+def of_order(runtime: Runtime, order_id: str) -> Json:
+    """-> by item, what it needs and where it goes. Nothing is changed. Raises Infeasible."""
+    with runtime.store.read() as session:
+        order = book.order(session, order_id)
+        left = {name: runtime.ledger.left(name) for name in runtime.ledger.capacity}
+        offers = [Offer(host["id"], host["name"], left) for host in records.listed(session, COMPUTE)]
+        items = {item["id"]: item for item in order["serviceOrderItem"]}
+        found = {id_: _judge_change(session, item) for id_, item in items.items() if item["action"] != "add"}
+        for id_ in sorted(found, key=lambda id_: _growth(found[id_])["cpu"]):  # as the modifications are done
+            for name, more in _growth(found[id_]).items():
+                if more > left[name] + 1e-9:
+                    raise Infeasible(f"item {id_}: {more:g} more of {name} wanted, {left[name]:g} left")
+                left[name] -= more
+        return found | {
+            id_: _judge(runtime, session, item, left, offers) for id_, item in items.items() if item["action"] == "add"
+        }
+
+
+def _growth(change: Json) -> dict[str, float]:
+    """Of what is booked, by a change {before, wanted} of a service; none where there is no such change."""
+    old = change.get("before") or {"replicas": 0, "cpu": 0.0, "memory": 0.0}
+    new = old | change.get("wanted", {})
+    cpu, memory_mb = (new["replicas"] * new[name] - old["replicas"] * old[name] for name in ("cpu", "memory"))
+    return {"cpu": cpu, "memory_bytes": memory_mb * MB}
+
+
+def _judge(runtime: Runtime, session: Session, item: Json, left: dict[str, float], offers: list[Offer]) -> Json:
+    """One that adds; what it takes is taken from `left`."""
+    with _refused(item):
+        package = book.package_of(session, item["service"])
+        numbers = chosen(item["service"].get("serviceCharacteristic"), package)
+        demand = Demand(package, int(numbers["replicas"]), numbers["cpu"], numbers["memory"])
+        if why := runtime.slices.hosting.reasons.get("compute"):
+            raise Conflict(f"no service can run here: {why}")
+        if package.storage_gb and (why := runtime.slices.hosting.reasons.get("storage")):
+            raise Conflict(f"storage: {why}")
+        if missing := runtime.slices.artefacts.missing(package):
+            raise Conflict(f"artefacts {', '.join(missing)} of package {package.key} are not here")
+        answer = runtime.fulfilment.method(demand, offers)
+        if answer.compute_id is None:
+            raise Conflict(answer.reason)
+        for name, amount in demand.amounts.items():
+            left[name] -= amount
+    return {"package": package.key, "compute_id": answer.compute_id, "reason": answer.reason, "wanted": numbers}
+
+
+def _judge_change(session: Session, item: Json) -> Json:
+    """One that does not add."""
+    with _refused(item):
+        if item["action"] == "modify":
+            service = book.managed(session, item["service"])
+            given = item["service"].get("serviceCharacteristic")
+            wanted = chosen(given, book.package_run(session, service), partial=True)
+            return {"service": service["id"], "before": book.numbers(service), "wanted": wanted}
+        if item["action"] == "delete":
+            return {"service": book.managed(session, item["service"], ("active", "inactive"))["id"]}
+    return {}
+
+
+@contextlib.contextmanager
+def _refused(item: Json) -> Iterator[None]:
+    """Raises Infeasible."""
+    try:
+        if item.get("quantity", 1) != 1:
+            raise InputError("quantity", item["quantity"], "1, an item for each service")
+        if item.get("serviceOrderItem"):
+            raise InputError("serviceOrderItem", "items inside of an item", "none: they are not supported")
+        yield
+    except (InputError, Conflict, NotFound) as error:
+        raise Infeasible(f"item {item['id']}: {error}") from None

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from edgewright.core.errors import CapacityError, InputError
+from edgewright.core.errors import CapacityError
 from edgewright.drivers.host import HostError
-from edgewright.scaling.model import MB
 from edgewright.service.fulfilment import book, loops
-from edgewright.service.fulfilment.characteristics import FIELDS, chosen, told
+from edgewright.service.fulfilment.characteristics import FIELDS, told
 from edgewright.service.fulfilment.characteristics import INSTANCE as INSTANCE_
 from edgewright.service.fulfilment.characteristics import SLICE as SLICE_
-from edgewright.service.fulfilment.feasibility import Demand, Offer
+from edgewright.service.fulfilment.feasibility import of_order
 from edgewright.service.packages import Package
 from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.slices import compute, instances, networks, records, slices, telemetry
 from edgewright.service.slices.records import (
-    COMPUTE,
     COMPUTE_CHUNK,
     INSTANCE,
     NETWORK,
@@ -45,10 +43,6 @@ PHYSICAL = {"name": "host", "data_subnetpool": "10.64.0.0/12", "mgmt_subnetpool"
 """Made where no physical network is registered: of this host alone."""
 
 
-class Infeasible(Exception):
-    """The order cannot be, and why."""
-
-
 def service_id(order_id: str, item_id: str) -> str:
     """Of the service that an item adds."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{order_id}/{item_id}"))
@@ -60,7 +54,7 @@ def steps_of(runtime: Runtime, input: Json) -> list[Step]:
     for item in input["items"]:
         by_action.setdefault(item["action"], []).append(item["id"])
     found = [
-        Step(FEASIBILITY, lambda context: _feasibility(runtime, context)),
+        Step(FEASIBILITY, lambda context: of_order(runtime, context.input["order"])),
         Step("acceptance", lambda context: Done(commit=lambda session: book.accept(session, input["order"]))),
     ]
     if "modify" in by_action:
@@ -75,81 +69,6 @@ def steps_of(runtime: Runtime, input: Json) -> list[Step]:
         do = _terminating(runtime, item_id)
         found.append(Step(f"{item_id}: termination", do, retries=5, transient=(HostError, Conflict), final=True))
     return found
-
-
-# Feasibility
-
-
-def _feasibility(runtime: Runtime, context: Context) -> Json:
-    """Read only: nothing has been changed where it fails. -> by item, what it needs and where it goes."""
-    with runtime.store.read() as session:
-        order = book.order(session, context.input["order"])
-        left = {name: runtime.ledger.left(name) for name in runtime.ledger.capacity}
-        offers = [Offer(host["id"], host["name"], left) for host in records.listed(session, COMPUTE)]
-        items = {item["id"]: item for item in order["serviceOrderItem"]}
-        found = {id_: _judge_change(session, item) for id_, item in items.items() if item["action"] != "add"}
-        for id_ in sorted(found, key=lambda id_: growth(found[id_])["cpu"]):  # as the modifications are done
-            for name, more in growth(found[id_]).items():
-                if more > left[name] + 1e-9:
-                    raise Infeasible(f"item {id_}: {more:g} more of {name} wanted, {left[name]:g} left")
-                left[name] -= more
-        return found | {
-            id_: _judge(runtime, session, item, left, offers) for id_, item in items.items() if item["action"] == "add"
-        }
-
-
-def growth(change: Json) -> dict[str, float]:
-    """Of what is booked, by a change {before, wanted} of a service; none where there is no such change."""
-    old = change.get("before") or {"replicas": 0, "cpu": 0.0, "memory": 0.0}
-    new = old | change.get("wanted", {})
-    cpu, memory_mb = (new["replicas"] * new[name] - old["replicas"] * old[name] for name in ("cpu", "memory"))
-    return {"cpu": cpu, "memory_bytes": memory_mb * MB}
-
-
-def _judge(runtime: Runtime, session: Session, item: Json, left: dict[str, float], offers: list[Offer]) -> Json:
-    """One that adds; what it takes is taken from `left`."""
-    with _refused(item):
-        package = book.package_of(session, item["service"])
-        numbers = chosen(item["service"].get("serviceCharacteristic"), package)
-        demand = Demand(package, int(numbers["replicas"]), numbers["cpu"], numbers["memory"])
-        if why := runtime.slices.hosting.reasons.get("compute"):
-            raise Conflict(f"no service can run here: {why}")
-        if package.storage_gb and (why := runtime.slices.hosting.reasons.get("storage")):
-            raise Conflict(f"storage: {why}")
-        if missing := runtime.slices.artefacts.missing(package):
-            raise Conflict(f"artefacts {', '.join(missing)} of package {package.key} are not here")
-        answer = runtime.fulfilment.method(demand, offers)
-        if answer.compute_id is None:
-            raise Conflict(answer.reason)
-        for name, amount in demand.amounts.items():
-            left[name] -= amount
-    return {"package": package.key, "compute_id": answer.compute_id, "reason": answer.reason, "wanted": numbers}
-
-
-def _judge_change(session: Session, item: Json) -> Json:
-    """One that does not add."""
-    with _refused(item):
-        if item["action"] == "modify":
-            service = book.managed(session, item["service"])
-            given = item["service"].get("serviceCharacteristic")
-            wanted = chosen(given, book.package_run(session, service), partial=True)
-            return {"service": service["id"], "before": book.numbers(service), "wanted": wanted}
-        if item["action"] == "delete":
-            return {"service": book.managed(session, item["service"], ("active", "inactive"))["id"]}
-    return {}
-
-
-@contextlib.contextmanager
-def _refused(item: Json) -> Iterator[None]:
-    """Raises Infeasible."""
-    try:
-        if item.get("quantity", 1) != 1:
-            raise InputError("quantity", item["quantity"], "1, an item for each service")
-        if item.get("serviceOrderItem"):
-            raise InputError("serviceOrderItem", "items inside of an item", "none: they are not supported")
-        yield
-    except (InputError, Conflict, NotFound) as error:
-        raise Infeasible(f"item {item['id']}: {error}") from None
 
 
 # Items that add a service
