@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -42,10 +43,10 @@ from .ordering import running as run_service
 from .tmf import check_error, events
 
 
-def failing(name: str, after_s: float) -> Json:
-    """A package whose process ends while it starts."""
-    code = f"import time; time.sleep({after_s}); raise SystemExit('no')"
-    run = {"command": ["python", "-I", "-S", "-c", code], "start_timeout_s": 30.0}
+def failing(name: str, flag: Path) -> Json:
+    """A package whose process ends while it starts, once the file is there."""
+    code = f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.05)\nraise SystemExit('no')"
+    run = {"command": ["python", "-I", "-S", "-c", code], "start_timeout_s": 120.0}
     return package(name, run=run, cpu={"min": 0.05, "max": 64.0, "initial": 0.05})
 
 
@@ -82,26 +83,28 @@ def test_items_are_judged_together(host: Client) -> None:
     assert f"{most:g} of cpu wanted" in order["errorMessage"][0]["message"]
 
 
-def test_what_ended_meanwhile_is_not_changed_back(host: Client) -> None:
+def test_what_ended_meanwhile_is_not_changed_back(host: Client, tmp_path: Path) -> None:
     id = run_service(host, onboarded(host, package()))
-    broken = item("add", {"serviceSpecification": onboarded(host, failing("broken", 2.0))}, "2")
+    broken = item("add", {"serviceSpecification": onboarded(host, failing("broken", tmp_path / "now"))}, "2")
     order = post_order(host, item("modify", {"id": id, "serviceCharacteristic": characteristics(cpu=0.3)}), broken)
     until(lambda: at_deployment(host, order))
     assert host.patch(f"{INVENTORY}/service/{id}", json={"state": "terminated"}).status_code == 200
+    (tmp_path / "now").touch()
     assert ended(host, order)["state"] == "failed"
     assert service_now(host, id) == {"state": "terminated", "cpu": 0.3, "memory": 64.0, "replicas": 1}
     nothing_of(host)
 
 
-def test_what_was_given_away_and_taken_by_others_is_not_got_back(host: Client) -> None:
+def test_what_was_given_away_and_taken_by_others_is_not_got_back(host: Client, tmp_path: Path) -> None:
     capacity = host.get(f"{OWN}/host").json()["capacity"]["cpu"]
     wide = {"min": 0.05, "max": 64.0, "initial": 0.1}
     specification = onboarded(host, package(cpu=wide))
     id = run_service(host, specification, cpu=capacity - 0.3)
-    broken = item("add", {"serviceSpecification": onboarded(host, failing("broken", 4.0))}, "2")
+    broken = item("add", {"serviceSpecification": onboarded(host, failing("broken", tmp_path / "now"))}, "2")
     order = post_order(host, item("modify", {"id": id, "serviceCharacteristic": characteristics(cpu=0.1)}), broken)
     until(lambda: at_deployment(host, order))
     other = run_service(host, specification, "other", cpu=capacity - 0.4)
+    (tmp_path / "now").touch()
     partial = ended(host, order)
     assert (partial["state"], {each["id"]: each["state"] for each in partial["serviceOrderItem"]}) == (
         "partial",
@@ -112,13 +115,17 @@ def test_what_was_given_away_and_taken_by_others_is_not_got_back(host: Client) -
     nothing_of(host)
 
 
-def test_what_is_being_set_up_is_left_alone(host: Client) -> None:
-    order = post_order(host, item("add", {"serviceSpecification": onboarded(host, package(starts_s=2.0))}))
+def test_what_is_being_set_up_is_left_alone(host: Client, tmp_path: Path) -> None:
+    order = post_order(
+        host, item("add", {"serviceSpecification": onboarded(host, failing("broken", tmp_path / "now"))})
+    )
     until(lambda: host.get(f"{INVENTORY}/service").json())
     path = host.get(f"{INVENTORY}/service").json()[0]["href"]
     check_error(host.delete(path), 409, "runs here")
     check_error(host.patch(path, json={"state": "active"}), 409, "being set up")
-    assert ended(host, order)["state"] == "completed"
+    (tmp_path / "now").touch()
+    assert ended(host, order)["state"] == "failed"
+    assert host.get(f"{INVENTORY}/service").json() == []
 
 
 def test_one_that_others_run_cannot_be_recorded_as_ours(host: Client) -> None:
@@ -153,9 +160,9 @@ def test_a_service_outlives_its_place_in_the_catalogue(host: Client) -> None:
     assert service_now(host, id)["cpu"] == 0.3
 
 
-def test_the_package_that_was_ordered_runs(host: Client) -> None:
+def test_the_package_that_was_ordered_runs(host: Client, tmp_path: Path) -> None:
     specification = onboarded(host, package())
-    onboarded(host, failing("other", 0.0))
+    onboarded(host, failing("other", tmp_path))
     name = host.get(f"{OWN}/packages").json()[0]["id"]
     misleading = {"name": name, "package": host.get(f"{OWN}/packages").json()[1]["id"]}
     assert {name, misleading["package"]} == {"quick:1.0", "other:1.0"}
@@ -264,14 +271,15 @@ def test_a_service_with_guests_in_its_slice_is_not_half_ended(host: Client) -> N
     nothing_of(host)
 
 
-def test_what_others_changed_since_is_not_changed_back(host: Client) -> None:
+def test_what_others_changed_since_is_not_changed_back(host: Client, tmp_path: Path) -> None:
     id = run_service(host, onboarded(host, package()))
     steps = item("modify", {"id": id, "serviceCharacteristic": characteristics(cpu=0.3, memory=96)})
-    broken = item("add", {"serviceSpecification": onboarded(host, failing("broken", 2.0))}, "2")
+    broken = item("add", {"serviceSpecification": onboarded(host, failing("broken", tmp_path / "now"))}, "2")
     order = post_order(host, steps, broken)
     until(lambda: at_deployment(host, order))
     patch = {"serviceCharacteristic": characteristics(cpu=0.5)}
     assert host.patch(f"{INVENTORY}/service/{id}", json=patch).status_code == 200
+    (tmp_path / "now").touch()
     assert ended(host, order)["state"] == "failed"
     assert (service_now(host, id)["cpu"], service_now(host, id)["memory"]) == (0.5, 64.0)
 
