@@ -21,7 +21,7 @@ class TmfEvents:
     """Newest first; a row stays the same element while it moves down."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, ui.element]] = []
+        self._rows: list[tuple[TmfEvent, ui.element, Any]] = []  # with the text of its time
         self._zone: tzinfo | None = None
         with box("section", "card tmf-events").props('aria-label="Events"'):
             with box("div", "card-head"):
@@ -31,27 +31,28 @@ class TmfEvents:
 
     def show(self, view: OrdersView, zone: tzinfo) -> None:
         if zone != self._zone:
-            self._zone, self._rows = zone, []
-            self._list.clear()
-        newest = self._rows[0][0] if self._rows else -1
+            self._zone = zone
+            for event, _, at in self._rows:
+                at.text = clock(event.time, zone)
+        newest = self._rows[0][0].seq if self._rows else -1
         names = view.names | {order.id: words.title(order, view.names, view.packages) for order in view.orders}
         for event in reversed([event for event in view.events if event.seq > newest]):
             with self._list:
-                row = self._row(event, names.get(event.subject, event.subject[:8]), zone)
+                row, at = self._row(event, names.get(event.subject, event.subject[:8]), zone)
             row.move(target_index=0)
-            self._rows.insert(0, (event.seq, row))
-        for _, row in self._rows[SHOWN_EVENTS:]:
+            self._rows.insert(0, (event, row, at))
+        for _, row, _ in self._rows[SHOWN_EVENTS:]:
             row.delete()
         self._rows = self._rows[:SHOWN_EVENTS]
         self._empty.visible = not self._rows
 
     @staticmethod
-    def _row(event: TmfEvent, subject: str, zone: tzinfo) -> ui.element:
+    def _row(event: TmfEvent, subject: str, zone: tzinfo) -> tuple[ui.element, Any]:
         with box("div", "event").props("role=listitem") as row:
-            text("span", "time number", clock(event.time, zone))
+            at = text("span", "time number", clock(event.time, zone))
             attributes(text("span", "", words.event(event.type)), title=event.type)
             attributes(text("span", "detail", subject), title=event.subject)
-        return row
+        return row, at
 
 
 class Hubs:
