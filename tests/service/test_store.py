@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,16 @@ def test_records_that_are_there_already_stop_nothing(store: Store) -> None:
         recorder.decision(decision(seq))
     recorder.flush()
     assert (count(store, DecisionRow), recorder.waiting) == (3, 0)
+
+
+def test_two_that_flush_at_once_write_each_record_once(store: Store) -> None:
+    recorder = Recorder(store, retention_s=3600)
+    for seq in range(400):
+        recorder.decision(decision(seq))
+    with ThreadPoolExecutor(4) as pool:
+        for each in [pool.submit(recorder.flush) for _ in range(4)]:
+            each.result()
+    assert (count(store, DecisionRow), recorder.waiting) == (400, 0)
 
 
 def test_lease_is_of_one_and_runs_out(store: Store) -> None:

@@ -42,6 +42,7 @@ class Recorder:
     _waiting: deque[Record] = field(default_factory=deque)
     _in_force: dict[str, InForce] = field(default_factory=dict)  # by loop, the newest
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _flushing: threading.Lock = field(default_factory=threading.Lock)
     _wake: threading.Event = field(default_factory=threading.Event)
     _ending: bool = False
     _thread: threading.Thread | None = None
@@ -95,6 +96,10 @@ class Recorder:
 
     def flush(self) -> None:
         """Write everything that waits, in batches. Raises StoreError; what was not written stays queued."""
+        with self._flushing:  # two at once would each take the same records away
+            self._flush()
+
+    def _flush(self) -> None:
         while True:
             with self._lock:
                 batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
