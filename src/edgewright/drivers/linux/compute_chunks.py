@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from edgewright.core.errors import InputError
+from edgewright.core.locks import NamedLocks
 from edgewright.drivers.chunks import ComputeCapacity, Quota
 from edgewright.drivers.host import NAME_PATTERN, HostError
 from edgewright.drivers.linux.cgroups import (
@@ -31,7 +32,6 @@ from edgewright.drivers.linux.cgroups import (
     inside,
     remove_place,
 )
-from edgewright.drivers.linux.locks import NamedLocks
 from edgewright.drivers.linux.services import LinuxHost, capacity_of
 from edgewright.drivers.linux.storage import SMALLEST_BYTES, Storage, free_bytes, why_not
 

@@ -20,6 +20,7 @@ import structlog
 
 from edgewright.core.contracts import Outcome
 from edgewright.core.errors import InputError
+from edgewright.core.locks import NamedLocks
 from edgewright.drivers.host import (
     NAME_PATTERN,
     Action,
@@ -42,7 +43,6 @@ from edgewright.drivers.linux.cgroups import (
     remove_place,
 )
 from edgewright.drivers.linux.health import ask
-from edgewright.drivers.linux.locks import NamedLocks
 from edgewright.drivers.linux.namespaces import FOLDER
 from edgewright.drivers.linux.processes import Process, launch
 

@@ -11,11 +11,10 @@ from sqlalchemy.orm import Session
 from edgewright.core.errors import CapacityError
 from edgewright.core.ledger import TOLERANCE
 from edgewright.service.fulfilment import book
-from edgewright.service.fulfilment.characteristics import ranges
+from edgewright.service.fulfilment.characteristics import booked, listed, ranges
 from edgewright.service.refusals import NotFound
 from edgewright.service.resources.query import Condition, Query
 from edgewright.service.slices import records
-from edgewright.service.slices.hosting import amounts
 from edgewright.service.slices.records import Json
 from edgewright.service.tmf import kinds, ordering, states
 
@@ -34,8 +33,8 @@ def place(runtime: Runtime, policy: str, changes: Changes) -> str:
     """-> the order's id. Raises InputError, StoreError."""
     items = []
     for n, (id, numbers) in enumerate(changes.items(), 1):
-        listed = [{"name": name, "value": value} for name, value in numbers.items()]
-        items.append({"id": str(n), "action": "modify", "service": {"id": id, "serviceCharacteristic": listed}})
+        service = {"id": id, "serviceCharacteristic": listed(numbers)}
+        items.append({"id": str(n), "action": "modify", "service": service})
     body = {"description": f"policy {policy}", "category": CATEGORY, "serviceOrderItem": items}
     return str(kinds.create(runtime, ordering.API, ordering.SERVICE_ORDER, body)["id"])
 
@@ -56,7 +55,7 @@ def replicas(runtime: Runtime, service: Json, more: int) -> int:
     wanted = int(min(max(have["replicas"] + more, least), most))
     if chunk is not None and wanted > have["replicas"]:  # an order that must fail would be placed again and again
         has = runtime.ledger.booked(chunk["id"])
-        for name, amount in amounts(cpus=wanted * have["cpu"], ram_mb=wanted * have["memory"]).items():
+        for name, amount in booked(have | {"replicas": wanted}).items():
             room = has.get(name, 0.0) + runtime.ledger.left(name)
             if amount > room + TOLERANCE:
                 raise CapacityError(name, amount, room, owner=service["id"])

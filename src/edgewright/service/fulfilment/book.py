@@ -15,6 +15,7 @@ from edgewright.service.fulfilment.characteristics import (
     INSTANCE,
     LOOP,
     SLICE,
+    listed,
     runs_here,
     told,
     value_of,
@@ -64,9 +65,9 @@ def running(session: Session) -> list[Json]:
     return [each for each in found.bodies if value_of(each, INSTANCE)]
 
 
-def is_running(session: Session, id: str) -> bool:
+def find_running(session: Session, id: str) -> Json | None:
     found = _get(session, SERVICE, id)
-    return found is not None and bool(value_of(found, INSTANCE))
+    return found if found is not None and value_of(found, INSTANCE) else None
 
 
 def owner(session: Session, instance_id: str) -> Json | None:
@@ -208,8 +209,8 @@ def hand_over(session: Session, order_id: str, item_id: str, id: str, own: Mappi
     _save(session, ordering.API, ORDER, order_id, _complete_item(item_id, id=id, href=inventory.API.href(SERVICE, id)))
 
 
-def keep_change(session: Session, order_id: str, item_id: str) -> None:
-    """A modification that cannot be undone."""
+def complete(session: Session, order_id: str, item_id: str) -> None:
+    """An item that is done, or cannot be undone."""
     _save(session, ordering.API, ORDER, order_id, _complete_item(item_id))
 
 
@@ -227,7 +228,7 @@ def terminate(session: Session, id: str, order_id: str = "", item_id: str = "") 
     if state != "terminated":
         _save(session, inventory.API, SERVICE, id, lambda body: body.update(terminated(body)))
     if order_id:
-        _save(session, ordering.API, ORDER, order_id, _complete_item(item_id))
+        complete(session, order_id, item_id)
 
 
 def settle(session: Session, instance: Mapping[str, Any]) -> None:
@@ -253,8 +254,7 @@ def changed(service: Json, have: Mapping[str, float], active: bool, address: str
 
 def change_service(runtime: Runtime, id: str, wanted: Mapping[str, float], wait_s: float = -1) -> None:
     """By the same door as a PATCH of the inventory. Raises what it does."""
-    listed = [{"name": name, "value": value} for name, value in wanted.items()]
-    kinds.change(runtime, inventory.API, SERVICE, id, {"serviceCharacteristic": listed}, wait_s)
+    kinds.change(runtime, inventory.API, SERVICE, id, {"serviceCharacteristic": listed(wanted)}, wait_s)
 
 
 # Inside

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgewright.core.errors import InputError
 from edgewright.service.packages import Package
+from edgewright.service.slices.hosting import amounts
 
 Json = dict[str, Any]
 
@@ -91,6 +92,16 @@ def chosen(listed: Iterable[Mapping[str, Any]] | None, package: Package, *, part
             raise InputError(f"{field}.value", value, f"{word}, {low:g} .. {high:g} {choice.unit}".rstrip())
         found[name] = int(value) if choice.whole else float(value)
     return found
+
+
+def listed(values: Mapping[str, float]) -> list[Json]:
+    """As orders and patches ask for them."""
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def booked(values: Mapping[str, float]) -> dict[str, float]:
+    """CPU and memory of all replicas together, in the ledger's words."""
+    return amounts(cpus=values["replicas"] * values["cpu"], ram_mb=values["replicas"] * values["memory"])
 
 
 def told(values: Mapping[str, float], **own: str | None) -> list[Json]:

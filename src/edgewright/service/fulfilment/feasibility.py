@@ -14,10 +14,10 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from edgewright.core.errors import InputError
-from edgewright.scaling.model import MB
+from edgewright.core.ledger import TOLERANCE
 from edgewright.scaling.queueing import late_share
 from edgewright.service.fulfilment import book
-from edgewright.service.fulfilment.characteristics import chosen
+from edgewright.service.fulfilment.characteristics import booked, chosen
 from edgewright.service.packages import Package
 from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.slices import records
@@ -78,7 +78,7 @@ def most_left(demand: Demand, offers: Sequence[Offer]) -> Answer:
         lacking = [
             f"{amount:g} of {name} wanted, {offer.left[name]:g} left"
             for name, amount in demand.amounts.items()
-            if amount > offer.left[name] + 1e-9
+            if amount > offer.left[name] + TOLERANCE
         ]
         if not lacking:
             return Answer(
@@ -117,9 +117,10 @@ def of_order(runtime: Runtime, order_id: str) -> Json:
         offers = [Offer(host["id"], host["name"], left) for host in records.listed(session, COMPUTE)]
         items = {item["id"]: item for item in order["serviceOrderItem"]}
         found = {id_: _judge_change(session, item) for id_, item in items.items() if item["action"] != "add"}
-        for id_ in sorted(found, key=lambda id_: _growth(found[id_])["cpu"]):  # as the modifications are done
-            for name, more in _growth(found[id_]).items():
-                if more > left[name] + 1e-9:
+        growths = {id_: _growth(each) for id_, each in found.items() if "before" in each}
+        for id_, growth in sorted(growths.items(), key=lambda item: item[1]["cpu"]):  # as the modifications are done
+            for name, more in growth.items():
+                if more > left[name] + TOLERANCE:
                     raise Infeasible(f"item {id_}: {more:g} more of {name} wanted, {left[name]:g} left")
                 left[name] -= more
         return found | {
@@ -128,11 +129,9 @@ def of_order(runtime: Runtime, order_id: str) -> Json:
 
 
 def _growth(change: Json) -> dict[str, float]:
-    """Of what is booked, by a change {before, wanted} of a service; none where there is no such change."""
-    old = change.get("before") or {"replicas": 0, "cpu": 0.0, "memory": 0.0}
-    new = old | change.get("wanted", {})
-    cpu, memory_mb = (new["replicas"] * new[name] - old["replicas"] * old[name] for name in ("cpu", "memory"))
-    return {"cpu": cpu, "memory_bytes": memory_mb * MB}
+    """Of what is booked, by a change {before, wanted} of a service."""
+    old, new = booked(change["before"]), booked(change["before"] | change["wanted"])
+    return {name: new[name] - old[name] for name in new}
 
 
 def _judge(runtime: Runtime, session: Session, item: Json, left: dict[str, float], offers: list[Offer]) -> Json:

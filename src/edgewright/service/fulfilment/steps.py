@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from edgewright.core.errors import CapacityError
 from edgewright.drivers.host import HostError
 from edgewright.service.fulfilment import book, loops
-from edgewright.service.fulfilment.characteristics import FIELDS, told
+from edgewright.service.fulfilment.characteristics import FIELDS, booked, told
 from edgewright.service.fulfilment.characteristics import INSTANCE as INSTANCE_
 from edgewright.service.fulfilment.characteristics import SLICE as SLICE_
 from edgewright.service.fulfilment.feasibility import of_order
@@ -244,8 +244,8 @@ def _unmodify(runtime: Runtime, context: Context) -> Done:
     stay, back = list[str](), {}
     with runtime.store.read() as session:
         for id_, each in _modified(context).items():
-            if book.is_running(session, id_):
-                now, given = book.numbers(book.service(session, id_)), each["wanted"]
+            if service := book.find_running(session, id_):
+                now, given = book.numbers(service), each["wanted"]
                 back[id_] = {name: each["before"][name] for name in given if now[name] == given[name]}
     for id_ in _by_growth(runtime, back):
         try:
@@ -260,7 +260,7 @@ def _unmodify(runtime: Runtime, context: Context) -> Done:
 
     def keep(session: Session) -> None:
         for item in items:
-            book.keep_change(session, context.input["order"], item)
+            book.complete(session, context.input["order"], item)
 
     return Done(commit=keep)
 
@@ -279,11 +279,7 @@ def _by_growth(runtime: Runtime, wanted: dict[str, Json]) -> list[str]:
     """Those that take less first."""
     with runtime.store.read() as session:
         now = {id_: book.numbers(book.service(session, id_)) for id_ in wanted}
-    return sorted(wanted, key=lambda id_: _cpu(now[id_] | wanted[id_]) - _cpu(now[id_]))
-
-
-def _cpu(numbers: Json) -> float:
-    return float(numbers["cpu"] * numbers["replicas"])
+    return sorted(wanted, key=lambda id_: booked(now[id_] | wanted[id_])["cpu"] - booked(now[id_])["cpu"])
 
 
 def _terminating(runtime: Runtime, item_id: str) -> Callable[[Context], Done]:

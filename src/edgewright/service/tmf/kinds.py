@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from edgewright.core.documents import input_error
 from edgewright.core.errors import InputError
-from edgewright.drivers.linux.locks import NamedLocks
+from edgewright.core.locks import NamedLocks
 from edgewright.service.refusals import Conflict, NotFound
 from edgewright.service.resources.collection import Collection
 from edgewright.service.resources.machine import Machine

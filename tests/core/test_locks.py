@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from edgewright.drivers.linux.locks import NamedLocks
+from edgewright.core.locks import NamedLocks
 
 
 def test_one_at_a_time_of_a_name_and_none_stays() -> None:
